@@ -1,0 +1,53 @@
+//! The project's tasks: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`.
+//!
+//! A task needs nothing but cargo and what `build-essential` installs; what else it can use (rustfmt, clippy, k6, HAProxy)
+//! it says how to get.
+
+mod bench;
+mod generate;
+mod proto;
+mod report;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Check everything: formatting, clippy, generated files, tests, documentation.
+    Test,
+    /// Write the generated files that are committed.
+    Gen {
+        /// Change nothing; fail if a file is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure (release build): cold-start, proxy, hold. Results go to loadtest/results/.
+    Bench {
+        /// The benchmark and its own flags; `cargo xtask bench cold-start --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let workspace = Workspace::find()?;
+    match cli.task {
+        Task::Test => test::run(&workspace),
+        Task::Gen { check: false } => generate::write(&workspace),
+        Task::Gen { check: true } => generate::check(&workspace),
+        Task::Bench { arguments } => bench::run(&workspace, &arguments),
+    }
+}
