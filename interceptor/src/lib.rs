@@ -1,0 +1,8 @@
+//! The interceptor: Rouse's data plane. It accepts requests, matches each to a route, holds it while its target has no
+//! ready endpoint, and forwards it the moment one can take it.
+
+pub mod config;
+pub mod plan;
+mod random;
+
+pub use config::{Args, Config, ConfigError};
