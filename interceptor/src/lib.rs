@@ -4,8 +4,12 @@
 pub mod acceptor;
 pub mod config;
 pub mod downstream;
+pub mod index;
+pub mod load;
+pub mod metrics;
 pub mod plan;
 mod random;
 pub mod worker;
 
 pub use config::{Args, Config, ConfigError};
+pub use index::IndexHandle;
