@@ -18,7 +18,7 @@ use super::lookup::{
 };
 use super::probes::container_port;
 use super::reader::{Located, Manifests};
-use super::workloads::{RunOverride, Workload, WorkloadReader};
+use super::workloads::{self, RunOverride, Workload, WorkloadReader};
 use crate::endpoints::{PortBinding, ServiceBinding};
 use crate::scaling::cooldown::Limits;
 
@@ -95,6 +95,9 @@ pub fn resolve(
     }
     let scaled = checker.scaled_workloads(&routes);
     checker.warnings.extend(conflicts::warnings(&routes));
+    checker
+        .warnings
+        .extend(workloads::unmatched(overrides, &deployments));
     let mut workloads = Vec::new();
     for deployment in &deployments {
         workloads.extend(checker.workload(deployment, &services, &routes, &scaled, overrides, demo_app));

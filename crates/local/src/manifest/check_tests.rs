@@ -205,6 +205,18 @@ fn two_routes_for_the_same_requests_are_a_warning_that_names_both() {
 }
 
 #[test]
+fn an_override_that_matches_no_image_is_a_warning() {
+    let plan = resolve_text(&good(), &["wbe=program", "podinfo=program"]).unwrap();
+    assert_eq!(plan.warnings.len(), 1, "{:?}", plan.warnings);
+    assert!(
+        plan.warnings[0]
+            .starts_with("--run wbe=…: no Deployment's first container has this image; they have "),
+        "{:?}",
+        plan.warnings
+    );
+}
+
+#[test]
 fn a_second_route_for_the_same_workload_does_not_scale_it() {
     let text = good() + &route("second", "second.test", "name: web, service: web, port: 80");
     let plan = resolve_text(&text, &[]).unwrap();

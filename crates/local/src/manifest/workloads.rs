@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use super::error::{DocumentRef, ManifestError};
 use super::probes::probe_of;
+use super::reader::Located;
 use crate::endpoints::ServiceBinding;
 use crate::replica::command::{CommandTemplate, EnvValue};
 use crate::replica::probe::Probes;
@@ -64,6 +65,36 @@ impl RunOverride {
     fn matches(&self, image: &str) -> bool {
         self.image == image || self.image == repository(image)
     }
+}
+
+/// A warning for each override that no container's image matches: a slip of the pen would otherwise run something else.
+pub(super) fn unmatched(overrides: &[RunOverride], deployments: &[Located<Deployment>]) -> Vec<String> {
+    let images: Vec<&str> = deployments
+        .iter()
+        .filter_map(|deployment| {
+            deployment
+                .object
+                .spec
+                .as_ref()?
+                .template
+                .spec
+                .as_ref()?
+                .containers
+                .first()
+        })
+        .filter_map(|container| container.image.as_deref())
+        .collect();
+    overrides
+        .iter()
+        .filter(|run| !images.iter().any(|image| run.matches(image)))
+        .map(|run| {
+            format!(
+                "--run {}=…: no Deployment's first container has this image; they have {}",
+                run.image,
+                images.join(", ")
+            )
+        })
+        .collect()
 }
 
 /// An image without its tag and its digest. A colon before the last slash is a registry's port.
