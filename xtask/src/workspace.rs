@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// The workspace that this task was built from.
+/// The workspace that this task is for.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,
@@ -20,7 +20,9 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn find() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        // What `cargo run` says now: clones that share a target directory may share this program too.
+        let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&package)
             .parent()
             .context("find the workspace's root")?;
         // This program is TARGET/debug/xtask, wherever the environment or cargo's configuration has put TARGET.
