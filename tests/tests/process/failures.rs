@@ -103,17 +103,15 @@ fn a_command_that_does_not_exist_is_a_504_and_the_log_names_it() {
 
 #[test]
 fn beyond_the_bound_a_request_is_a_503_at_once() {
-    let rouse = Rouse::start(
-        &tenant("full").yaml(),
-        &[
-            "--run",
-            &demo_app("--listen-delay 60s"),
-            "--max-pending",
-            "3",
-            "--readiness-timeout",
-            "3s",
-        ],
-    );
+    // Never Ready, not merely refusing: a request that an endpoint has just refused is for a moment not held.
+    let probe = "readinessProbe: { httpGet: { path: /readyz, port: 9898 }, periodSeconds: 1 }".to_owned();
+    let tenant = Tenant {
+        container: probe,
+        ..tenant("full")
+    };
+    let command = demo_app("--never-ready");
+    let bounds = ["--max-pending", "3", "--readiness-timeout", "3s"];
+    let rouse = Rouse::start(&tenant.yaml(), &[&["--run", &command][..], &bounds].concat());
     let proxy = rouse.proxy();
     let held = std::thread::spawn(move || in_parallel(3, move |_| http::get(proxy, "full.test", "/").status));
     eventually("three are held", PATIENCE, || {
