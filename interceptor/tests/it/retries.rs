@@ -187,6 +187,66 @@ async fn a_request_on_a_used_connection_that_breaks_is_treated_alike() {
     interceptor.stop().await;
 }
 
+/// What a pod that is killed does: every kept connection breaks at once, more of them than the retry budget has room for.
+#[tokio::test]
+async fn kept_connections_that_break_all_at_once_cost_no_get() {
+    const CLIENTS: usize = 400;
+    let interceptor = Interceptor::start_with(|args| {
+        args.max_idle_connections = 1_600;
+        args.max_idle_connections_per_endpoint = 1_600;
+    })
+    .await;
+    interceptor.serve(Route::to("app")).await;
+    let arrived = Arc::new(tokio::sync::watch::Sender::new(0_usize));
+    // Answers the first round together, so that as many connections are kept; breaks off the second round together; and
+    // answers whatever comes after.
+    let origin = Origin::raw({
+        let arrived = Arc::clone(&arrived);
+        move |mut stream, _| {
+            let arrived = Arc::clone(&arrived);
+            async move {
+                while request(&mut stream).await.is_some() {
+                    let mut number = 0_usize;
+                    arrived.send_modify(|arrived| {
+                        *arrived += 1;
+                        number = *arrived;
+                    });
+                    let round = number.div_ceil(CLIENTS);
+                    if round <= 2 {
+                        let mut all = arrived.subscribe();
+                        // The sender lives as long as this task.
+                        let _all = all.wait_for(|arrived| *arrived >= round * CLIENTS).await;
+                    }
+                    if round == 2 {
+                        return;
+                    }
+                    answer(&mut stream).await;
+                }
+            }
+        }
+    });
+    interceptor.endpoints("app", &[origin.addr]);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(interceptor.client().await);
+    }
+    for _ in 0..2 {
+        for client in &mut clients {
+            client.begin_get("/").await;
+        }
+        for client in &mut clients {
+            let response = client.response().await;
+            assert_eq!(response.status, 200, "{response:?}");
+        }
+    }
+    assert_eq!(
+        *arrived.borrow(),
+        3 * CLIENTS,
+        "each of the second round was repeated once"
+    );
+    interceptor.stop().await;
+}
+
 #[tokio::test]
 async fn a_get_is_not_repeated_for_ever() {
     let interceptor = Interceptor::serving(Route::to("app")).await;
