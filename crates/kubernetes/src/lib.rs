@@ -1,0 +1,1 @@
+//! What every part that talks to a Kubernetes API server needs: the client, watches, namespace scopes, the lease.

@@ -1,0 +1,1 @@
+//! A real Kubernetes on one bare Linux machine, and the tests that run on it.
