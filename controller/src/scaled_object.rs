@@ -1,0 +1,16 @@
+//! The ScaledObject that is made of an HTTPScaledObject, as the add-on makes it, and whether the cluster has it already.
+
+mod applied;
+mod desired;
+mod resource;
+mod takeover;
+
+pub(crate) use self::{
+    applied::is_applied,
+    desired::{ScalerAddress, desired},
+    resource::{API_VERSION, DEFINITION, KIND, ScaledObjectResource},
+    takeover::taken_over,
+};
+
+/// Who Rouse is in `managedFields`.
+pub(crate) const FIELD_MANAGER: &str = "rouse-controller";
