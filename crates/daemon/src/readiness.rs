@@ -18,6 +18,17 @@ struct State {
     /// What has not happened yet, in the order in which it was announced.
     pending: Vec<&'static str>,
     draining: bool,
+    remarks: Vec<Remark>,
+}
+
+/// Says what works worse than it should, if anything.
+#[derive(Clone)]
+struct Remark(Arc<dyn Fn() -> Option<String> + Send + Sync>);
+
+impl fmt::Debug for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remark")
+    }
 }
 
 impl State {
@@ -47,6 +58,14 @@ impl Readiness {
             readiness: self.clone(),
             name,
         }
+    }
+
+    /// Lets `remark` add to the text of every report what works worse than it should. It changes nothing about being
+    /// ready: who serves from the last good state is to be sent work. It is called for each report, so it must be quick,
+    /// and must not use the readiness itself.
+    pub fn remark(&self, remark: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.state
+            .send_modify(|state| state.remarks.push(Remark(Arc::new(remark))));
     }
 
     /// Never ready again: the part is going away.
@@ -80,6 +99,7 @@ impl Readiness {
             is_ready: state.is_ready(),
             draining: state.draining,
             pending: state.pending.clone(),
+            remarks: state.remarks.iter().filter_map(|remark| (remark.0)()).collect(),
         }
     }
 }
@@ -91,17 +111,23 @@ pub struct Report {
     pub is_ready: bool,
     draining: bool,
     pending: Vec<&'static str>,
+    /// What works worse than it should.
+    remarks: Vec<String>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.draining {
-            f.write_str("draining")
+            f.write_str("draining")?;
         } else if self.pending.is_empty() {
-            f.write_str("ready")
+            f.write_str("ready")?;
         } else {
-            write!(f, "waiting for {}", self.pending.join(", "))
+            write!(f, "waiting for {}", self.pending.join(", "))?;
         }
+        if !self.remarks.is_empty() {
+            write!(f, "; degraded: {}", self.remarks.join("; "))?;
+        }
+        Ok(())
     }
 }
 
@@ -165,6 +191,23 @@ mod tests {
         assert_eq!(readiness.pending(), ["peer"]);
         drop(second);
         assert!(readiness.is_ready());
+    }
+
+    #[test]
+    fn a_remark_is_told_and_changes_nothing() {
+        let readiness = Readiness::new();
+        let remark = Arc::new(parking_lot::Mutex::new(None));
+        let told = Arc::clone(&remark);
+        readiness.remark(move || told.lock().clone());
+        assert_eq!(readiness.report().to_string(), "ready");
+        *remark.lock() = Some("no word for 70s".to_owned());
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.report().to_string(), "ready; degraded: no word for 70s");
+        let _blocker = readiness.block("routes");
+        assert_eq!(
+            readiness.report().to_string(),
+            "waiting for routes; degraded: no word for 70s"
+        );
     }
 
     #[test]
