@@ -1,0 +1,124 @@
+//! What a watch's requests go through: it notes every sign of life, and ends what gives none.
+//!
+//! A connection can die without closing: a node that lost its network, a firewall that forgot it, an API server that hangs.
+//! TCP notices after a quarter of an hour. So the API server is asked to end each watch after [`WATCH`], which costs it
+//! next to nothing (the next one goes on where the last one ended, nothing is listed again), and a watch on which nothing
+//! at all has come [`WATCH`] + 5 s after the last byte is dead: kube's watcher gives it up and begins the next one. For
+//! what is no watch yet, [`ANSWER`] bounds the wait for an answer's head and [`IDLE`] the wait for its next byte.
+//! Nothing is therefore deaf for longer than 40 s, well within the time that requests are held.
+
+use std::{
+    fmt::Debug,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::BoxStream};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use kube::{
+    Api, Client, Resource,
+    client::Body,
+    runtime::watcher::{self, Event, watcher},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tower::{BoxError, service_fn};
+
+use crate::{guard::Guarded, health::WatchHealth};
+
+/// How long one watch lasts, in seconds. The API server sends a bookmark shortly before the end, so that the next one
+/// begins at the present also where nothing happened.
+const WATCH: u32 = 30;
+
+/// From a request to its answer's head.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Between two bytes of an answer. Above what kube's watcher waits for, which is the first to give up a watch.
+const IDLE: Duration = Duration::from_secs(40);
+
+/// Nothing came in time.
+#[derive(Debug, thiserror::Error)]
+#[error("silent for {0:?}")]
+struct Silent(Duration);
+
+/// The events of a watch.
+pub(crate) fn events<K>(
+    api: Api<Guarded<K>>,
+    labels: Option<&str>,
+) -> BoxStream<'static, watcher::Result<Event<Guarded<K>>>>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static,
+{
+    let settings = watcher::Config::default().timeout(WATCH);
+    let settings = match labels {
+        Some(labels) => settings.labels(labels),
+        None => settings,
+    };
+    watcher(api, settings).boxed()
+}
+
+/// `client`, for the requests of one watch.
+pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
+    let (namespace, client, health) = (
+        client.default_namespace().to_owned(),
+        client.clone(),
+        Arc::clone(health),
+    );
+    let service = service_fn(move |request: Request<Body>| {
+        let (client, health) = (client.clone(), Arc::clone(&health));
+        async move {
+            let answer = timeout(ANSWER, client.send(request)).await;
+            let response: Response<Body> = answer.map_err(|_| Silent(ANSWER))??;
+            if response.status().is_success() {
+                health.works();
+            } else {
+                health.contact();
+            }
+            Ok::<_, BoxError>(response.map(|body| ObservedBody {
+                body,
+                health,
+                deadline: Box::pin(sleep(IDLE)),
+            }))
+        }
+    });
+    Client::new(service, namespace)
+}
+
+/// An answer's body.
+struct ObservedBody {
+    body: Body,
+    health: Arc<WatchHealth>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl HttpBody for ObservedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            if let Some(Ok(_)) = &frame {
+                self.health.contact();
+                self.deadline.as_mut().reset(Instant::now() + IDLE);
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        ready!(self.deadline.as_mut().poll(context));
+        Poll::Ready(Some(Err(Silent(IDLE).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
