@@ -14,6 +14,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use rouse_load::Loss;
 use tonic::{Code, Status};
 
 use crate::{
@@ -60,28 +61,6 @@ impl PushReason {
             Self::Open => "open",
             Self::Edge => "edge",
             Self::Repeat => "repeat",
-        }
-    }
-}
-
-/// Why the stream from an interceptor ended or could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LossReason {
-    Refused,
-    Unreachable,
-    Ended,
-    Silent,
-    Protocol,
-}
-
-impl LossReason {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Ended => "ended",
-            Self::Silent => "silent",
-            Self::Protocol => "protocol",
         }
     }
 }
@@ -181,11 +160,9 @@ impl ScalerMetrics {
     }
 
     /// The stream from an interceptor ended or could not be opened.
-    pub(crate) fn peer_lost(&self, reason: LossReason) {
+    pub(crate) fn peer_lost(&self, loss: Loss) {
         self.peer_losses
-            .get_or_create(&ReasonLabel {
-                reason: reason.name(),
-            })
+            .get_or_create(&ReasonLabel { reason: loss.name() })
             .inc();
     }
 }

@@ -1,165 +1,19 @@
-//! An interceptor that says what the test wants, and KEDA's side of the contract.
+//! What interceptors say, and KEDA's side of the contract.
 
-use std::{
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use futures_util::{Stream, stream};
-use parking_lot::Mutex;
 use rouse_api::HTTPScaledObject;
 use rouse_external_scaler::{App, Config};
+pub(crate) use rouse_load::testing::FakeInterceptor;
 use rouse_proto::{
     externalscaler::{ScaledObjectRef, external_scaler_client::ExternalScalerClient},
-    load::{
-        LoadReport, RouteKind, RouteLoad, TargetRef, TargetState, WatchRequest,
-        load_server::{Load, LoadServer},
-    },
+    load::{RouteKind, RouteLoad, TargetRef, TargetState},
 };
-use tokio::{
-    net::TcpListener,
-    sync::broadcast,
-    time::{Instant, sleep, sleep_until, timeout},
-};
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status,
-    transport::{Channel, Endpoint, Server},
-};
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(crate) struct FakeInterceptor {
-    pub(crate) addr: SocketAddr,
-    state: Arc<State>,
-}
-
-struct State {
-    boot_id: u64,
-    /// What a stream begins with.
-    full: Mutex<LoadReport>,
-    updates: broadcast::Sender<LoadReport>,
-    silent: AtomicBool,
-    streams: AtomicU64,
-    kill: CancellationToken,
-}
-
-impl FakeInterceptor {
-    pub(crate) async fn start(boot_id: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            boot_id,
-            full: Mutex::new(LoadReport {
-                boot_id,
-                full: true,
-                ..LoadReport::default()
-            }),
-            updates: broadcast::Sender::new(64),
-            silent: AtomicBool::new(false),
-            streams: AtomicU64::new(0),
-            kill: CancellationToken::new(),
-        });
-        let service = LoadServer::new(Service {
-            state: Arc::clone(&state),
-        });
-        let killed = state.kill.clone().cancelled_owned();
-        let incoming = TcpListenerStream::new(listener);
-        tokio::spawn(
-            Server::builder()
-                .add_service(service)
-                .serve_with_incoming_shutdown(incoming, killed),
-        );
-        Self { addr, state }
-    }
-
-    /// What the next stream begins with.
-    pub(crate) fn set_full(&self, routes: Vec<RouteLoad>, targets: Vec<TargetState>) {
-        let boot_id = self.state.boot_id;
-        *self.state.full.lock() = LoadReport {
-            boot_id,
-            full: true,
-            draining: false,
-            routes,
-            targets,
-        };
-    }
-
-    /// Tells whoever listens now.
-    pub(crate) fn report(&self, routes: Vec<RouteLoad>, targets: Vec<TargetState>) {
-        let report = LoadReport {
-            boot_id: self.state.boot_id,
-            routes,
-            targets,
-            ..LoadReport::default()
-        };
-        self.state.updates.send(report).expect("somebody listens");
-    }
-
-    /// Sends nothing any longer, or sends again; the connections stay.
-    pub(crate) fn set_silent(&self, silent: bool) {
-        self.state.silent.store(silent, Ordering::Release);
-    }
-
-    /// Streams opened so far.
-    pub(crate) fn streams(&self) -> u64 {
-        self.state.streams.load(Ordering::Acquire)
-    }
-
-    /// Ends the streams and refuses connections.
-    pub(crate) fn kill(&self) {
-        self.state.kill.cancel();
-    }
-}
-
-impl Drop for FakeInterceptor {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-struct Service {
-    state: Arc<State>,
-}
-
-#[tonic::async_trait]
-impl Load for Service {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<LoadReport, Status>> + Send>>;
-
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let state = Arc::clone(&self.state);
-        let updates = state.updates.subscribe();
-        state.streams.fetch_add(1, Ordering::AcqRel);
-        let first = Some(state.full.lock().clone());
-        let reports = stream::unfold(
-            (state, updates, first),
-            |(state, mut updates, first)| async move {
-                if let Some(first) = first {
-                    return Some((Ok(first), (state, updates, None)));
-                }
-                loop {
-                    let heartbeat = Instant::now() + Duration::from_secs(1);
-                    let report = tokio::select! {
-                        () = state.kill.cancelled() => return None,
-                        report = updates.recv() => report.expect("not lagging"),
-                        () = sleep_until(heartbeat) => LoadReport { boot_id: state.boot_id, ..LoadReport::default() },
-                    };
-                    if !state.silent.load(Ordering::Acquire) {
-                        return Some((Ok(report), (state, updates, None)));
-                    }
-                }
-            },
-        );
-        Ok(Response::new(Box::pin(reports)))
-    }
-}
 
 /// A scaler on a port of the system's choice that leaves KEDA's streams alone.
 pub(crate) async fn start_scaler() -> App {
