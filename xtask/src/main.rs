@@ -1,20 +1,25 @@
-//! The project's tasks: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`.
+//! The project's tasks: `cargo xtask test`, `gen`, `bench`, `chart`, `tool`.
 //!
 //! A task needs nothing but cargo and what `build-essential` installs; what else it can use (rustfmt, clippy, k6, HAProxy)
 //! it says how to get.
 
 mod bench;
+mod chart;
 mod generate;
 mod proto;
 mod report;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::workspace::Workspace;
+use crate::{
+    tools::Tool,
+    workspace::{Workspace, say},
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The project's tasks")]
@@ -39,6 +44,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Test the Helm charts (lint, rendered cases, refused values). UPDATE_GOLDEN=1 writes the rendered cases anew.
+    Chart,
+    /// Print where a program is that tasks use, after getting it where it is not there yet.
+    Tool {
+        /// Which one.
+        tool: Tool,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -49,5 +61,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Gen { check: false } => generate::write(&workspace),
         Task::Gen { check: true } => generate::check(&workspace),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),
+        Task::Chart => chart::run(&workspace),
+        Task::Tool { tool } => {
+            say(tool.path()?.display())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
