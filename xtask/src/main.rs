@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask test`, `gen`, `bench`, `chart`, `tool`.
+//! The project's tasks: `cargo xtask test`, `gen`, `bench`, `chart`, `image`, `tool`.
 //!
 //! A task needs nothing but cargo and what `build-essential` installs; what else it can use (rustfmt, clippy, k6, HAProxy)
 //! it says how to get.
@@ -6,6 +6,7 @@
 mod bench;
 mod chart;
 mod generate;
+mod image;
 mod proto;
 mod report;
 mod test;
@@ -46,6 +47,8 @@ enum Task {
     },
     /// Test the Helm charts (lint, rendered cases, refused values). UPDATE_GOLDEN=1 writes the rendered cases anew.
     Chart,
+    /// Build the container image as an archive, without a container engine.
+    Image(image::Args),
     /// Print where a program is that tasks use, after getting it where it is not there yet.
     Tool {
         /// Which one.
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Gen { check: true } => generate::check(&workspace),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),
         Task::Chart => chart::run(&workspace),
+        Task::Image(args) => image::run(&workspace, args),
         Task::Tool { tool } => {
             say(tool.path()?.display())?;
             Ok(ExitCode::SUCCESS)

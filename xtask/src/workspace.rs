@@ -39,6 +39,11 @@ impl Workspace {
         &self.root
     }
 
+    /// Where builds leave their output.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// A program that a build of `profile` (`debug`, `release`) leaves behind.
     pub(crate) fn program(&self, profile: &str, name: &str) -> PathBuf {
         self.target.join(profile).join(name)
