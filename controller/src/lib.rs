@@ -14,9 +14,26 @@
     reason = "the seams first: what builds on them follows"
 )]
 
+mod app;
 mod condition;
+mod config;
+mod definition;
 mod event;
+mod feeds;
+mod lookup;
+mod metrics;
 mod observed;
 mod parts;
 mod queue;
+mod reconcile;
+mod resource;
+mod run;
 mod scaled_object;
+mod status;
+mod writer;
+
+pub use self::{
+    app::{App, StartError},
+    config::{Args, Config, ConfigError},
+    run::run,
+};

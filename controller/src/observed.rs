@@ -34,7 +34,7 @@ pub(crate) use self::{
     claims::Claims,
     name::ObjectName,
     route::{Route, RouteStatus, Spec, Target},
-    scaled_object::{Ownership, ScaledObject},
+    scaled_object::ScaledObject,
     service::Service,
     shared::SharedObserved,
     workload::{Existence, Workload, WorkloadKind},
@@ -206,14 +206,9 @@ impl Observed {
         self.engine
     }
 
-    /// Workloads of kinds that are not watched, which routes name: what is to be looked up.
-    pub(crate) fn unwatched_workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.by_workload
-            .iter()
-            .filter(|(workload, users)| {
-                !users.routes.is_empty() && !self.watched_workloads.contains(&workload.kind)
-            })
-            .map(|(workload, _)| workload)
+    /// Whether all workloads of this kind are known. Others are to be looked up.
+    pub(crate) fn is_watched(&self, kind: &WorkloadKind) -> bool {
+        self.watched_workloads.contains(kind)
     }
 
     /// The routes that events since the last call concern. Some may not exist, or no more.

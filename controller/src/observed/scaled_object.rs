@@ -31,7 +31,8 @@ pub(crate) struct ScaledObject {
     pub(crate) ready: Option<Verdict>,
     /// Labels, annotations, owners and spec, in the form of the object.
     pub(crate) content: Value,
-    pub(crate) ownership: Ownership,
+    /// Which fields Rouse has applied, in the API server's notation (`FieldsV1`). None where it has not.
+    pub(crate) applied: Option<Value>,
 }
 
 /// KEDA's condition `Ready`.
@@ -40,18 +41,6 @@ pub(crate) struct Verdict {
     /// `True`, `False` or `Unknown`.
     pub(crate) status: Box<str>,
     pub(crate) message: Box<str>,
-}
-
-/// Which fields belong to whom, as far as it matters here.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) enum Ownership {
-    /// The API server says nothing of it.
-    #[default]
-    Untracked,
-    /// Rouse has applied these fields, in the API server's notation.
-    Applied(Value),
-    /// Rouse has applied nothing yet.
-    NotApplied,
 }
 
 impl ScaledObject {
@@ -78,7 +67,7 @@ impl ScaledObject {
                 },
                 "spec": spec,
             }),
-            ownership: Ownership::read(metadata.managed_fields.as_deref()),
+            applied: applied(metadata.managed_fields.as_deref().unwrap_or_default()),
             name,
         }
     }
@@ -94,21 +83,13 @@ impl ScaledObject {
     }
 }
 
-impl Ownership {
-    fn read(entries: Option<&[ManagedFieldsEntry]>) -> Self {
-        let Some(entries) = entries.filter(|entries| !entries.is_empty()) else {
-            return Self::Untracked;
-        };
-        let ours = entries.iter().find(|entry| {
-            entry.manager.as_deref() == Some(FIELD_MANAGER)
-                && entry.operation.as_deref() == Some("Apply")
-                && entry.subresource.as_deref().is_none_or(str::is_empty)
-        });
-        match ours.and_then(|entry| entry.fields_v1.as_ref()) {
-            Some(fields) => Self::Applied(fields.0.clone()),
-            None => Self::NotApplied,
-        }
-    }
+fn applied(entries: &[ManagedFieldsEntry]) -> Option<Value> {
+    let ours = entries.iter().find(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().is_none_or(str::is_empty)
+    })?;
+    ours.fields_v1.as_ref().map(|fields| fields.0.clone())
 }
 
 fn workload(namespace: &Arc<str>, spec: &Value) -> Option<Workload> {

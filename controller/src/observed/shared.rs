@@ -53,6 +53,21 @@ impl SharedObserved {
         }
     }
 
+    /// As [`update`](Self::update), by the reconciler of `id`, which goes on with what it tells here: it concerns others only.
+    pub(crate) fn update_for(&self, id: &RouteId, update: impl FnOnce(&mut Observed)) {
+        let dirty = {
+            let mut observed = self.observed.write();
+            // What is dirty already was so for other reasons.
+            let before = observed.take_dirty();
+            update(&mut observed);
+            let mut dirty = observed.take_dirty();
+            dirty.remove(id);
+            dirty.extend(before);
+            dirty
+        };
+        self.pass_on(dirty);
+    }
+
     /// Finds out who gets which host, if that may have changed. To be called before claims are read.
     pub(crate) fn settle(&self) {
         if self.observed.read().is_settled() {

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::observed::{Ownership, ScaledObject};
+use crate::observed::ScaledObject;
 
 /// The parts of an object that are applied.
 const PARTS: [&str; 2] = ["metadata", "spec"];
@@ -15,17 +15,12 @@ const METADATA: [&str; 3] = ["labels", "annotations", "ownerReferences"];
 
 /// Whether `live` is what an apply of `desired` would make of it.
 pub(crate) fn is_applied(desired: &Value, live: &ScaledObject) -> bool {
-    let desired = applied_fields(desired);
-    let has_values = holds(&Value::Object(desired.clone()), &live.content);
-    has_values
-        && match &live.ownership {
-            Ownership::Untracked => true,
-            Ownership::NotApplied => false,
-            Ownership::Applied(fields) => {
-                owns(fields, &Value::Object(desired.clone()))
-                    && owns_nothing_else(fields, &Value::Object(desired))
-            }
-        }
+    let desired = Value::Object(applied_fields(desired));
+    holds(&desired, &live.content)
+        && live
+            .applied
+            .as_ref()
+            .is_some_and(|fields| owns(fields, &desired) && owns_nothing_else(fields, &desired))
 }
 
 fn applied_fields(object: &Value) -> Map<String, Value> {

@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Where `kubectl apply` keeps a second copy of the whole object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// How the names of Rouse's own field managers begin.
+const OWN_MANAGERS: &str = "rouse-";
+
 /// An object, or what is left of one that cannot be read.
 #[derive(Debug, Clone)]
 pub struct Guarded<K>(pub Result<K, Box<Unreadable>>);
@@ -70,6 +73,10 @@ impl<K: Resource> Resource for Guarded<K> {
         K::plural(dt)
     }
 
+    fn metadata_api() -> bool {
+        K::metadata_api()
+    }
+
     fn meta(&self) -> &ObjectMeta {
         match &self.0 {
             Ok(object) => object.meta(),
@@ -90,7 +97,17 @@ fn trim(object: &mut Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
-    metadata.remove("managedFields");
+    // What Rouse has applied itself says whether it has to be applied again.
+    if let Some(Value::Array(managers)) = metadata.get_mut("managedFields") {
+        managers.retain(|entry| {
+            entry["manager"]
+                .as_str()
+                .is_some_and(|name| name.starts_with(OWN_MANAGERS))
+        });
+        if managers.is_empty() {
+            metadata.remove("managedFields");
+        }
+    }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.remove(LAST_APPLIED);
     }
@@ -147,6 +164,26 @@ mod tests {
         let annotations = object.meta().annotations.as_ref().unwrap();
         assert_eq!(annotations.keys().collect::<Vec<_>>(), ["keep"]);
         assert_eq!(object.0.unwrap().data.unwrap()["key"], "value");
+    }
+
+    #[test]
+    fn what_rouse_has_applied_itself_is_kept() {
+        let object: Guarded<ConfigMap> = serde_json::from_value(json!({
+            "metadata": {
+                "name": "a",
+                "managedFields": [{ "manager": "kubectl" }, { "manager": "rouse-controller" }],
+            },
+        }))
+        .unwrap();
+        let managers = object.meta().managed_fields.as_ref().unwrap();
+        assert_eq!(managers.len(), 1);
+        assert_eq!(managers[0].manager.as_deref(), Some("rouse-controller"));
+    }
+
+    #[test]
+    fn only_metadata_is_asked_for_where_only_metadata_is_kept() {
+        assert!(Guarded::<kube::core::PartialObjectMeta<Pod>>::metadata_api());
+        assert!(!Guarded::<Pod>::metadata_api());
     }
 
     #[test]

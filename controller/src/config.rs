@@ -1,0 +1,198 @@
+//! What can be set, under the add-on's names where it has one.
+
+use std::{
+    collections::hash_map::RandomState,
+    env, fmt,
+    hash::{BuildHasher, Hasher},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use rouse_daemon::duration;
+use rouse_kubernetes::{Scope, ScopeArgs, lease::LeaseConfig};
+
+use crate::scaled_object::ScalerAddress;
+
+/// The name of the Lease, in the release's namespace.
+const LEASE: &str = "rouse-controller";
+
+/// Options of `rouse controller`. The operator's settings for its two listeners and their TLS have no meaning here, because
+/// there is one listener.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Port of /livez, /readyz, /healthz and /metrics.
+    #[arg(long, env = "ROUSE_CONTROLLER_PORT", default_value_t = 8081)]
+    pub port: u16,
+
+    /// Address to listen on.
+    #[arg(long, env = "ROUSE_CONTROLLER_BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub bind_address: IpAddr,
+
+    /// The external scaler's Service, which the ScaledObjects name.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_OPERATOR_EXTERNAL_SCALER_SERVICE",
+        default_value = "keda-add-ons-http-external-scaler"
+    )]
+    pub external_scaler_service: String,
+
+    /// The port of the external scaler's Service.
+    #[arg(long, env = "KEDA_HTTP_OPERATOR_EXTERNAL_SCALER_PORT", default_value_t = 9090)]
+    pub external_scaler_port: u16,
+
+    /// The release's namespace: where the external scaler's Service and the Lease are. Without it, the pod's own.
+    #[arg(long, env = "KEDA_HTTP_OPERATOR_NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// How long after the leader's last renewal another replica takes over.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_OPERATOR_LEADER_ELECTION_LEASE_DURATION",
+        default_value = "15s",
+        value_parser = duration::parse
+    )]
+    pub lease_duration: Duration,
+
+    /// How long the leader goes on without a renewal. Shorter than the duration of the lease.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE",
+        default_value = "10s",
+        value_parser = duration::parse
+    )]
+    pub renew_deadline: Duration,
+
+    /// How often the leader renews, and the others look.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_OPERATOR_LEADER_ELECTION_RETRY_PERIOD",
+        default_value = "2s",
+        value_parser = duration::parse
+    )]
+    pub retry_period: Duration,
+
+    /// The namespaces whose objects are reconciled.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+}
+
+/// Checked settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The external scaler's Service.
+    pub external_scaler_service: String,
+    /// The external scaler's port.
+    pub external_scaler_port: u16,
+    /// The release's namespace.
+    pub namespace: String,
+    /// The namespaces whose objects are reconciled.
+    pub scope: Scope,
+    /// Who this replica is in the Lease and in events.
+    pub identity: String,
+    /// See [`LeaseConfig`].
+    pub lease_duration: Duration,
+    /// See [`LeaseConfig`].
+    pub renew_deadline: Duration,
+    /// See [`LeaseConfig`].
+    pub retry_period: Duration,
+}
+
+/// Everything that is wrong with the options, together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// One per option, each a whole sentence without its full stop.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Checks the options. `own_namespace` is the namespace that the client is in, for where none is given.
+    ///
+    /// # Errors
+    ///
+    /// Names every option that cannot be used.
+    pub fn new(args: Args, own_namespace: &str) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        if args.external_scaler_service.is_empty() {
+            problems.push("--external-scaler-service is empty".to_owned());
+        }
+        if args.external_scaler_port == 0 {
+            problems.push("--external-scaler-port is 0".to_owned());
+        }
+        if args.lease_duration.subsec_nanos() != 0 || args.lease_duration.is_zero() {
+            problems.push(format!(
+                "--lease-duration is {:?}, not a number of whole seconds above 0",
+                args.lease_duration
+            ));
+        }
+        if args.renew_deadline >= args.lease_duration {
+            problems.push(format!(
+                "--renew-deadline ({:?}) is not shorter than --lease-duration ({:?})",
+                args.renew_deadline, args.lease_duration
+            ));
+        }
+        if args.retry_period.is_zero() || args.retry_period >= args.renew_deadline {
+            problems.push(format!(
+                "--retry-period ({:?}) is not above 0 and shorter than --renew-deadline ({:?})",
+                args.retry_period, args.renew_deadline
+            ));
+        }
+        let scope = Scope::try_from(args.scope).map_err(|error| problems.push(error.to_string()));
+        let (Ok(scope), true) = (scope, problems.is_empty()) else {
+            return Err(ConfigError { problems });
+        };
+        let namespace = args.namespace.filter(|namespace| !namespace.is_empty());
+        Ok(Self {
+            listen: SocketAddr::new(args.bind_address, args.port),
+            external_scaler_service: args.external_scaler_service,
+            external_scaler_port: args.external_scaler_port,
+            namespace: namespace.unwrap_or_else(|| own_namespace.to_owned()),
+            scope,
+            identity: identity(),
+            lease_duration: args.lease_duration,
+            renew_deadline: args.renew_deadline,
+            retry_period: args.retry_period,
+        })
+    }
+
+    pub(crate) fn scaler(&self) -> ScalerAddress {
+        ScalerAddress {
+            service: self.external_scaler_service.clone(),
+            namespace: self.namespace.clone(),
+            port: self.external_scaler_port,
+        }
+    }
+
+    pub(crate) fn lease(&self) -> LeaseConfig {
+        LeaseConfig {
+            namespace: self.namespace.clone(),
+            name: LEASE.to_owned(),
+            identity: self.identity.clone(),
+            lease_duration: self.lease_duration,
+            renew_deadline: self.renew_deadline,
+            retry_period: self.retry_period,
+        }
+    }
+}
+
+/// The pod's name, and something that is another after a restart: what leads is this process, not the next one in its pod.
+fn identity() -> String {
+    let name = ["POD_NAME", "HOSTNAME"]
+        .into_iter()
+        .filter_map(|variable| env::var(variable).ok())
+        .find(|name| !name.is_empty());
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}_{random:016x}", name.as_deref().unwrap_or("rouse-controller"))
+}
+
+#[cfg(test)]
+mod tests;
