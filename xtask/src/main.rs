@@ -1,10 +1,11 @@
-//! The project's tasks: `cargo xtask test`, `gen`, `bench`, `chart`, `image`, `tool`.
+//! The project's tasks: `cargo xtask test`, `gen`, `bench`, `chart`, `image`, `cluster`, `tool`.
 //!
 //! A task needs nothing but cargo and what `build-essential` installs; what else it can use (rustfmt, clippy, k6, HAProxy)
 //! it says how to get.
 
 mod bench;
 mod chart;
+mod cluster;
 mod generate;
 mod image;
 mod proto;
@@ -54,6 +55,12 @@ enum Task {
         /// Which one.
         tool: Tool,
     },
+    /// A real Kubernetes on this machine: build, up, test, down. Needs root, but for `test` with KUBECONFIG set.
+    Cluster {
+        /// What to do with it; `cargo xtask cluster --help` lists it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -70,5 +77,6 @@ fn main() -> anyhow::Result<ExitCode> {
             say(tool.path()?.display())?;
             Ok(ExitCode::SUCCESS)
         }
+        Task::Cluster { arguments } => cluster::run(&workspace, &arguments),
     }
 }

@@ -1,0 +1,189 @@
+//! `rouse-cluster`: provides, starts, tests and ends a real Kubernetes. `cargo xtask cluster` calls it.
+
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use rouse_cluster_tests::{
+    case::{self, Selection},
+    cases,
+    cluster::{Cluster, OwnCluster, take_down},
+    images::Images,
+    parts::Parts,
+    places::Places,
+    room,
+    say::say,
+};
+use tokio::runtime::Runtime;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask cluster",
+    about = "A real Kubernetes on this machine, and the tests that run on it"
+)]
+struct Cli {
+    /// The name of the cluster. Clusters of different names may be built by one user, but only one is up at a time.
+    #[arg(long, global = true, env = "ROUSE_CLUSTER", default_value = "rouse")]
+    name: String,
+    /// The cargo profile that the image of Rouse is built with.
+    #[arg(long, global = true, default_value = "release")]
+    image_profile: String,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install, download and build every part that is not in the cache, and the images.
+    Build,
+    /// Start the cluster anew; it stays up until `down`.
+    Up,
+    /// Run the cases: on the cluster that is up, or on one that is started and ended for it, or on the one of KUBECONFIG.
+    Test {
+        /// Only the few that CI runs.
+        #[arg(long)]
+        smoke: bool,
+        /// Only those whose names contain this; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// List the cases and run none.
+        #[arg(long)]
+        list: bool,
+        /// Write no evidence.
+        #[arg(long)]
+        no_evidence: bool,
+    },
+    /// End the cluster and remove every trace of it.
+    Down,
+    /// Run a command inside of the cluster's network, with KUBECONFIG set and kubectl and helm on PATH.
+    Exec {
+        /// The command and its arguments; without one, a shell.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// The first process of a room.
+    #[command(name = room::INIT_COMMAND, hide = true)]
+    RoomInit { directory: PathBuf },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    if let Task::RoomInit { directory } = &cli.task {
+        room::init(directory)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let places = Places::find(&cli.name)?;
+    match cli.task {
+        Task::RoomInit { .. } | Task::Build => {
+            runtime()?.block_on(async {
+                let parts = Parts::provide(&places).await?;
+                Images::provide(&places, &parts, &cli.image_profile).await
+            })?;
+        }
+        Task::Up => {
+            up(&places, &cli.image_profile)?;
+            say("`cargo xtask cluster exec kubectl get pods -A` looks into it");
+        }
+        Task::Test { list: true, .. } => {
+            for case in cases::ALL {
+                say(format_args!(
+                    "{}{}",
+                    case.name,
+                    if case.smoke { " (smoke)" } else { "" }
+                ));
+            }
+        }
+        Task::Test {
+            smoke,
+            only,
+            no_evidence,
+            ..
+        } => {
+            let selection = Selection {
+                smoke,
+                only,
+                evidence: (!no_evidence).then(|| places.workspace().join("docs/evidence")),
+                failures: places.cache().join("failures"),
+            };
+            return test(&places, &cli.image_profile, &selection);
+        }
+        Task::Down => runtime()?.block_on(take_down(&places))?,
+        Task::Exec { command } => return exec(&places, &command),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Threads started after this thread has entered a network are in it, those from before are not: hence one for each part.
+fn runtime() -> anyhow::Result<Runtime> {
+    Runtime::new().context("start the runtime")
+}
+
+fn up(places: &Places, profile: &str) -> anyhow::Result<(Runtime, Cluster)> {
+    let own = runtime()?.block_on(OwnCluster::prepare(places.clone(), profile))?;
+    own.control().enter_network()?;
+    let runtime = runtime()?;
+    let cluster = runtime.block_on(own.bring_up())?;
+    Ok((runtime, cluster))
+}
+
+fn test(places: &Places, profile: &str, selection: &Selection) -> anyhow::Result<ExitCode> {
+    let (runtime, cluster, is_ours) = if let Some(given) = env::var_os("KUBECONFIG") {
+        let runtime = runtime()?;
+        let cluster = runtime.block_on(Cluster::given(places.clone(), given.into()))?;
+        (runtime, cluster, false)
+    } else if let Some(own) = attach(places)? {
+        let runtime = runtime()?;
+        let cluster = runtime.block_on(Cluster::own(own))?;
+        (runtime, cluster, false)
+    } else {
+        let (runtime, cluster) = up(places, profile)?;
+        (runtime, cluster, true)
+    };
+    let outcome = runtime.block_on(case::run(&cluster, cases::ALL, selection));
+    if is_ours {
+        runtime.block_on(take_down(places))?;
+    }
+    Ok(if outcome?.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The cluster that is up, its network entered.
+fn attach(places: &Places) -> anyhow::Result<Option<OwnCluster>> {
+    let own = runtime()?.block_on(OwnCluster::attach(places.clone()))?;
+    if let Some(own) = &own {
+        own.control().enter_network()?;
+    }
+    Ok(own)
+}
+
+fn exec(places: &Places, command: &[String]) -> anyhow::Result<ExitCode> {
+    let own = attach(places)?.context("no cluster is up; `cargo xtask cluster up` starts one")?;
+    let shell = env::var("SHELL").unwrap_or_else(|_| "sh".to_owned());
+    let (program, arguments) = command
+        .split_first()
+        .map_or((&shell, command), |(program, rest)| (program, rest));
+    let mut path: Vec<PathBuf> = Vec::new();
+    for part in ["kubectl", "helm", "etcd"] {
+        path.extend(own.parts().program(part)?.parent().map(Into::into));
+    }
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let path = env::join_paths(path).context("set PATH")?;
+    // Looked for on the new PATH, not on this process's.
+    let status = Command::new("env")
+        .arg(program)
+        .args(arguments)
+        .env("PATH", path)
+        .env("KUBECONFIG", own.kubeconfig())
+        .status()
+        .with_context(|| format!("run {program}"))?;
+    Ok(ExitCode::from(
+        u8::try_from(status.code().unwrap_or(1)).unwrap_or(1),
+    ))
+}
