@@ -10,13 +10,14 @@ use serde_json::Value;
 pub(super) struct Objects(Vec<Value>);
 
 /// Kinds that belong to no namespace.
-const CLUSTER_KINDS: [&str; 6] = [
+const CLUSTER_KINDS: [&str; 7] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
     "GatewayClass",
     "Namespace",
     "NodePool",
+    "PriorityClass",
 ];
 
 impl Objects {
