@@ -30,6 +30,7 @@ mod resource;
 mod run;
 mod scaled_object;
 mod status;
+mod wake;
 mod writer;
 
 pub use self::{

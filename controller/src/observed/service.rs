@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1;
 use rouse_api::ServicePort;
 
@@ -8,6 +10,8 @@ pub(crate) struct Service {
     ports: Box<[(Box<str>, i32)]>,
     is_headless: bool,
     pub(crate) is_external_name: bool,
+    /// Which pods are behind it; none where it is empty.
+    pub(crate) selector: BTreeMap<String, String>,
 }
 
 impl Service {
@@ -50,6 +54,7 @@ impl From<&v1::Service> for Service {
             is_external_name: spec
                 .and_then(|spec| spec.type_.as_deref())
                 .is_some_and(|kind| kind == "ExternalName"),
+            selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
         }
     }
 }

@@ -93,6 +93,9 @@ pub const REASON_SCALED_OBJECT_NOT_READY: &str = "ScaledObjectNotReady";
 /// Why `ScalerReady` is false: the ScaledObject could not be written.
 pub const REASON_CREATE_ERROR: &str = "CreateError";
 
+/// Why `WaitingForNode` is true: the scheduler finds no node for a pod of the target.
+pub const REASON_UNSCHEDULABLE: &str = "Unschedulable";
+
 /// The schema of a list of conditions. Written out here because k8s-openapi knows the fields of a condition but none
 /// of the bounds that an API server puts on them.
 pub(crate) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {

@@ -11,14 +11,18 @@ pub(crate) fn of(object: &Value) -> Value {
         .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
+    // A workload that does not say runs one replica; a Scale leaves a zero out, as on a real server.
+    let spec = match object["spec"]["replicas"].as_i64().unwrap_or(1) {
+        0 => json!({}),
+        replicas => json!({"replicas": replicas}),
+    };
     json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale",
         "metadata": {
             "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
         },
-        // A workload that does not say runs one replica.
-        "spec": {"replicas": object["spec"]["replicas"].as_i64().unwrap_or(1)},
+        "spec": spec,
         "status": {"replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": selector.join(",")},
     })
 }

@@ -204,7 +204,11 @@ async fn scale_changes_the_replicas_with_a_precondition() {
     server.apply(&deployment("app", 0));
     let api: Api<Deployment> = Api::namespaced(client, "team");
     let before = api.get_scale("app").await.expect("a scale");
-    assert_eq!(before.spec.clone().expect("spec").replicas, Some(0));
+    assert_eq!(
+        before.spec.clone().expect("spec").replicas,
+        None,
+        "a zero is left out"
+    );
     assert_eq!(
         before.status.expect("status").selector.as_deref(),
         Some("app=app")

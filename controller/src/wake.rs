@@ -1,0 +1,53 @@
+//! The wake as seen from the controller: what is done where KEDA does not act on a held request, and what is said of pods
+//! that wait for a node.
+//!
+//! ```text
+//! interceptors ──load stream──▶ demand ─▶ episodes ──5 s──▶ attempt ─▶ /scale 0→1, event
+//! Pods that are pending, what Karpenter says of them ─▶ unschedulable ─▶ the condition WaitingForNode
+//! ```
+//!
+//! Every replica listens, so that the next leader knows since when a request is held; only the leader writes.
+//!
+//! Bounded by the routes with held requests, and by the pods that no node takes.
+
+mod attempt;
+mod candidate;
+mod demand;
+mod episodes;
+mod fallback;
+mod listener;
+mod metrics;
+mod pause;
+mod unschedulable;
+mod waiting_for_node;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+pub(crate) use self::waiting_for_node::WaitingForNode;
+use self::{demand::SharedDemand, fallback::Fallback, metrics::WakeMetrics};
+use crate::parts::Parts;
+
+/// How long KEDA has to act on a held request. Its own retry of a broken stream takes 2 s.
+pub(crate) const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the interceptors are; `None` until it is known.
+pub(crate) type Interceptors = watch::Receiver<Option<Arc<BTreeSet<SocketAddr>>>>;
+
+/// Writes `/scale` from 0 to 1 where requests are held for `patience` and nothing else does, until the parts' shutdown. Not
+/// called where the user has turned it off.
+pub(crate) async fn run_fallback(parts: Parts, interceptors: Interceptors, patience: Duration) {
+    let demand = SharedDemand::default();
+    let metrics = WakeMetrics::register(&parts.metrics, &demand);
+    let shutdown = parts.shutdown.clone();
+    let listening = listener::listen_to_all(interceptors, demand.clone());
+    let fallback = Fallback::new(parts, demand, metrics, patience).run();
+    // Whether they were cancelled makes no difference: what is begun is safe to be begun again.
+    shutdown
+        .run_until_cancelled(async { tokio::join!(listening, fallback) })
+        .await;
+}

@@ -1,0 +1,101 @@
+//! Listens to every interceptor that there is.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use rouse_daemon::chain::chain;
+use rouse_load::{Pauses, ReportSink};
+use rouse_proto::load::LoadReport;
+use tokio::{
+    task::AbortHandle,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::{
+    Interceptors,
+    demand::{ReportError, SharedDemand},
+};
+
+/// How long the last word of an interceptor that is not heard stands: a broken stream is back long before, and the
+/// requests of a dead one are gone.
+const RETENTION: Duration = Duration::from_secs(10);
+
+/// Listens to all on the list as it changes. Does not end; dropped, the listeners end.
+pub(crate) async fn listen_to_all(mut interceptors: Interceptors, demand: SharedDemand) {
+    let mut tasks = JoinSet::new();
+    let mut listening: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
+    loop {
+        let listed = interceptors.borrow_and_update().clone();
+        if let Some(listed) = listed {
+            listening.retain(|addr, task| {
+                let stays = listed.contains(addr);
+                if !stays {
+                    // Draining interceptors are on the list to their end: this one is gone.
+                    task.abort();
+                    demand.forget(*addr);
+                }
+                stays
+            });
+            for addr in listed.iter() {
+                listening
+                    .entry(*addr)
+                    .or_insert_with(|| tasks.spawn(listen(*addr, demand.clone())));
+            }
+        }
+        // Of those that were told to end, so that the set does not grow.
+        while tasks.try_join_next().is_some() {}
+        if interceptors.changed().await.is_err() {
+            // Nobody will say anything new.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Listens to one until dropped.
+async fn listen(addr: SocketAddr, demand: SharedDemand) {
+    let mut listener = Listener {
+        addr,
+        demand,
+        pauses: Pauses::default(),
+        is_heard: false,
+        heard_at: Instant::now(),
+    };
+    loop {
+        let error = rouse_load::follow(addr, &mut listener).await;
+        if listener.is_heard {
+            listener.is_heard = false;
+            tracing::info!(interceptor.addr = %addr, error = %chain(&error), "interceptor lost");
+        } else {
+            tracing::debug!(interceptor.addr = %addr, error = %chain(&error), "interceptor not reached");
+        }
+        if listener.heard_at.elapsed() >= RETENTION {
+            listener.demand.forget(addr);
+        }
+        sleep(listener.pauses.next_pause()).await;
+    }
+}
+
+/// Hands one interceptor's reports to the demand.
+struct Listener {
+    addr: SocketAddr,
+    demand: SharedDemand,
+    pauses: Pauses,
+    /// Whether the running stream has brought its first report.
+    is_heard: bool,
+    heard_at: Instant,
+}
+
+impl ReportSink for Listener {
+    type Error = ReportError;
+
+    async fn apply(&mut self, report: LoadReport) -> Result<(), ReportError> {
+        self.demand.report(self.addr, !self.is_heard, report)?;
+        if !self.is_heard {
+            self.is_heard = true;
+            self.pauses.reset();
+            tracing::debug!(interceptor.addr = %self.addr, "interceptor heard");
+        }
+        self.heard_at = Instant::now();
+        Ok(())
+    }
+}
