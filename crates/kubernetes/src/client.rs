@@ -8,11 +8,14 @@ use std::time::Duration;
 use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{InClusterError, KubeConfigOptions, Kubeconfig},
 };
 
 /// Who asks, in the API server's audit log.
 const AGENT: &str = concat!("rouse/", env!("CARGO_PKG_VERSION"));
+
+/// Where a pod finds the API server.
+const HOST: &str = "KUBERNETES_SERVICE_HOST";
 
 /// One attempt to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +58,11 @@ pub async fn connect() -> Result<Client, ClientError> {
         // A broken kubeconfig in a pod is no reason not to work there, as in every other client.
         Err(kubeconfig) => Config::incluster().map_err(|in_cluster| ClientError::NoCluster {
             kubeconfig: one_line(&kubeconfig),
-            in_cluster: one_line(&in_cluster),
+            in_cluster: match in_cluster {
+                // Its own text does not name it.
+                InClusterError::ReadEnvironmentVariable(_) => format!("{HOST} is not set"),
+                other => one_line(&other),
+            },
         })?,
     };
     build(config)
@@ -84,8 +91,9 @@ fn build(mut config: Config) -> Result<Client, ClientError> {
     Client::try_from(config).map_err(|error| ClientError::Unusable(Box::new(error)))
 }
 
-fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = rouse_daemon::chain::chain(error).to_string();
+/// kube's errors have their causes in their texts.
+fn one_line(error: &impl ToString) -> String {
+    let text = error.to_string();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

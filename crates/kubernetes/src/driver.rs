@@ -97,6 +97,9 @@ impl<S> Driver<'_, S> {
                             step(Step::Missing);
                         }
                         self.health.fails(trouble);
+                    } else {
+                        // It answers, so what comes next is not another attempt of the same.
+                        pauses.reset();
                     }
                     sleep(pauses.next()).await;
                     if has_lost_its_place(&error) {

@@ -108,7 +108,7 @@ impl Watches {
     }
 
     /// Ends the watches.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

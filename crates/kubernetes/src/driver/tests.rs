@@ -53,8 +53,14 @@ fn missing() -> watcher::Error {
 
 type Events = Vec<watcher::Result<Event<Guarded<HTTPScaledObject>>>>;
 
-/// What the sink has after these events, and the steps.
+/// What the sink has after these events, the steps, and the metrics.
 async fn drive(events: Events) -> (Vec<String>, Vec<Step>, String) {
+    drive_stream(stream::iter(events)).await
+}
+
+async fn drive_stream(
+    events: impl Stream<Item = watcher::Result<Event<Guarded<HTTPScaledObject>>>>,
+) -> (Vec<String>, Vec<Step>, String) {
     let sink = Recorder::new(|route: &HTTPScaledObject| route.spec.hosts.join(","));
     let health = Health::default();
     let kind = health.add("HTTPScaledObject", Count(Box::new(|| 0)));
@@ -67,7 +73,7 @@ async fn drive(events: Events) -> (Vec<String>, Vec<Step>, String) {
         resource: "httpscaledobjects.http.keda.sh/v1alpha1".to_owned(),
     };
     let mut steps = Vec::new();
-    driver.run(stream::iter(events), |step| steps.push(step)).await;
+    driver.run(events, |step| steps.push(step)).await;
     let metrics = rouse_daemon::metrics::Metrics::new();
     metrics.register(|registry| registry.register_collector(Box::new(health)));
     (sink.seen(), steps, metrics.encode())
@@ -240,4 +246,26 @@ async fn a_watch_that_has_lost_its_place_ends_so_that_it_begins_with_a_list() {
     .await;
     assert_eq!(seen, [""; 0]);
     assert_eq!(steps, [Step::Listed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_due_after_an_outage_is_not_kept_waiting() {
+    let refused = || {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        watcher::Error::WatchStartFailed(kube::Error::Service(refused.into()))
+    };
+    let mut events: Events = vec![Ok(Event::Init), Ok(Event::InitDone)];
+    events.extend((0..10).map(|_| Err(refused())));
+    events.extend([Err(gone()), Ok(Event::Init)]);
+    let mut asked = Vec::new();
+    drive_stream(stream::iter(events).inspect(|_| asked.push(Instant::now()))).await;
+    let [.., refused, gone, next] = asked[..] else {
+        panic!("{asked:?}")
+    };
+    let (outage, pause) = (gone - refused, next - gone);
+    assert!(
+        outage > Duration::from_secs(9),
+        "the pauses have grown: {outage:?}"
+    );
+    assert!(pause < Duration::from_secs(2), "{pause:?}");
 }
