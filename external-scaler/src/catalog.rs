@@ -111,6 +111,15 @@ impl Catalog {
         self.specs.len()
     }
 
+    /// The routes of a kind whose objects have been applied, of one namespace or of all.
+    fn ids(&self, kind: RouteKind, within: Option<&str>) -> Vec<RouteId> {
+        self.specs
+            .iter()
+            .map(|spec| spec.key().clone())
+            .filter(|id| id.kind == kind && within.is_none_or(|within| within == &*id.namespace))
+            .collect()
+    }
+
     fn apply(&self, id: &RouteId, spec: ScalingSpec) {
         self.picture.register(id, spec.window());
         let spec = Arc::new(spec);
@@ -174,6 +183,11 @@ impl CatalogHandle {
             self.catalog
                 .apply(&id, ScalingSpec::of_interceptor_route(&id, object));
         }
+    }
+
+    /// The routes of a kind whose objects it was told of, of one namespace or of all, in no order.
+    pub fn ids(&self, kind: RouteKind, within: Option<&str>) -> Vec<RouteId> {
+        self.catalog.ids(kind, within)
     }
 
     /// The HTTPScaledObject is gone.

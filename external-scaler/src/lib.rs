@@ -13,6 +13,7 @@ mod activity;
 mod app;
 mod catalog;
 mod config;
+pub mod kubernetes;
 mod metric_name;
 mod metrics;
 mod peers;

@@ -71,6 +71,7 @@ pub struct App {
     admin_addr: SocketAddr,
     phase: PhaseSender,
     readiness: Readiness,
+    registry: Registry,
     index: IndexHandle,
     state: Arc<State>,
     workers: Workers,
@@ -160,7 +161,7 @@ impl App {
             let (state, workers) = (Arc::clone(&state), workers.handles().to_vec());
             Metrics::observe_process(registry, move || state.gauges(&workers));
         });
-        let admin_routes = admin::router(readiness.clone(), registry)
+        let admin_routes = admin::router(readiness.clone(), registry.clone())
             .merge(load::queue_router(hub.clone()))
             .merge(admin::grpc(Routes::new(LoadServer::new(LoadService::new(
                 hub.clone(),
@@ -179,6 +180,7 @@ impl App {
             admin_addr,
             phase,
             readiness,
+            registry,
             index,
             state,
             workers,
@@ -202,6 +204,16 @@ impl App {
     /// Takes the objects that routes and endpoints are made from.
     pub fn index(&self) -> IndexHandle {
         self.index.clone()
+    }
+
+    /// What `/readyz` answers from. Whoever feeds the index may block it.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// What `/metrics` answers from.
+    pub fn metrics(&self) -> Registry {
+        self.registry.clone()
     }
 
     /// The phase of the interceptor's life.

@@ -156,6 +156,27 @@ impl Index {
         })
     }
 
+    /// The objects of a kind that it knows, by namespace and name, in no order: those of one namespace or of all.
+    pub fn names(&self, kind: ObjectKind, within: Option<&str>) -> Vec<(Arc<str>, Arc<str>)> {
+        self.namespaces
+            .iter()
+            .filter(|(namespace, _)| within.is_none_or(|within| within == &***namespace))
+            .flat_map(|(namespace, objects)| {
+                objects
+                    .names(kind)
+                    .map(|name| (Arc::clone(namespace), Arc::clone(name)))
+            })
+            .collect()
+    }
+
+    /// How many objects of a kind it knows.
+    pub fn count(&self, kind: ObjectKind) -> usize {
+        self.namespaces
+            .values()
+            .map(|namespace| namespace.names(kind).count())
+            .sum()
+    }
+
     /// What is wrong with objects that cannot be served as they are, in no order.
     pub fn problems(&self) -> impl Iterator<Item = &ObjectProblem> {
         self.namespaces

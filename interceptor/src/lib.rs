@@ -8,6 +8,7 @@ pub mod downstream;
 mod endpoint;
 mod gate;
 pub mod index;
+pub mod kubernetes;
 pub mod load;
 pub mod metrics;
 pub mod plan;

@@ -16,5 +16,10 @@ pub mod signal;
 pub mod telemetry;
 pub mod threads;
 
+/// What the user has to mend before a command can run. Whoever runs commands answers it with [`EXIT_USAGE`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadUsage(pub String);
+
 /// The exit status for bad usage and bad configuration (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;

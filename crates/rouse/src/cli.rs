@@ -30,6 +30,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the data plane in a Kubernetes cluster: take requests, hold them until their target is there, forward them.
+    Interceptor(Box<rouse_interceptor::kubernetes::ClusterArgs>),
+    /// Run the service in a Kubernetes cluster that tells KEDA which applications have requests.
+    ExternalScaler(Box<rouse_external_scaler::kubernetes::ClusterArgs>),
     /// Run manifests on this machine: Deployments as processes, woken from zero by requests. Without manifests, a demo.
     Local(Box<rouse_local::Args>),
     /// Serve the demo application: podinfo's endpoints, and more for tests.

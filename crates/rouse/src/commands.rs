@@ -17,6 +17,9 @@ use crate::{
 /// `rouse local` tells on standard output what happens; its log is for what goes wrong, failed requests among it.
 const LOCAL_LOG: &str = "warn,rouse_interceptor::proxy=info,rouse_interceptor::access=info";
 
+/// In a cluster. kube writes a line for each attempt while the API server is away; the watches write one for all.
+const CLUSTER_LOG: &str = "info,kube_client::client=error,kube_client::client::builder=off,kube_runtime=off";
+
 /// Runs the command that `args` names, the program's own name first.
 pub(crate) fn run(args: &[OsString]) -> ExitCode {
     match cli::parse_shim(args) {
@@ -34,6 +37,7 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let filter = match cli.command {
         Command::Local(_) => LOCAL_LOG,
+        Command::Interceptor(_) | Command::ExternalScaler(_) => CLUSTER_LOG,
         Command::DemoApp(_) | Command::Crds => "info",
     };
     if let Err(error) = telemetry::init_with(cli.log_format, filter) {
@@ -44,6 +48,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     match cli.command {
+        Command::Interceptor(args) => rouse_interceptor::kubernetes::run(*args),
+        Command::ExternalScaler(args) => rouse_external_scaler::kubernetes::run(*args),
         Command::Local(args) => rouse_local::run(*args),
         Command::DemoApp(args) => rouse_demo_app::run(args),
         Command::Crds => print(&rouse_api::crds_yaml()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::error::ErrorKind;
-use rouse_daemon::EXIT_USAGE;
+use rouse_daemon::{BadUsage, EXIT_USAGE};
 
 /// For what clap returns in place of arguments: help and the version with status 0, everything else with 64.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
@@ -34,8 +34,11 @@ pub(crate) fn bad_setting(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// For a command that failed.
+/// For a command that failed, or found that it cannot run with these settings.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    if error.is::<BadUsage>() {
+        return bad_setting(error);
+    }
     line(&format!("error: {error:#}"));
     ExitCode::FAILURE
 }

@@ -56,7 +56,7 @@ fn the_version_is_printed_with_status_0() {
 fn help_lists_the_commands_and_hides_the_internal_one() {
     let output = rouse(&["--help"]);
     assert!(output.status.success());
-    for command in ["local", "demo-app", "crds"] {
+    for command in ["interceptor", "external-scaler", "local", "demo-app", "crds"] {
         assert!(
             stdout(&output).contains(&format!("\n  {command} ")),
             "{}",
@@ -87,6 +87,14 @@ fn bad_usage_is_one_line_and_status_64() {
         "--log-dir /dev/null/logs: ",
     );
     assert_bad_usage(&rouse(&["local-shim"]), "<COMMAND>");
+    assert_bad_usage(
+        &rouse(&["interceptor", "--workers=0", "--watch-namespace=Shop"]),
+        "--workers is 0, which is not between 1 and 1024; --watch-namespace: \"Shop\"",
+    );
+    assert_bad_usage(
+        &rouse(&["external-scaler", "--target-admin-port=Admin"]),
+        "--target-admin-port",
+    );
     assert_bad_usage(&rouse(&["demo-app", "--log-format", "xml"]), "xml");
 }
 
@@ -111,6 +119,25 @@ fn crds_prints_both_definitions_and_nothing_else() {
         names,
         ["httpscaledobjects.http.keda.sh", "interceptorroutes.http.keda.sh"]
     );
+}
+
+#[test]
+fn without_a_cluster_what_is_missing_is_named() {
+    for command in ["interceptor", "external-scaler"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_rouse"))
+            .args([command, "--log-format=text"])
+            .env_clear()
+            .env("RUST_LOG", "off")
+            .env("HOME", "/nonexistent")
+            .env("KUBECONFIG", "/nonexistent/kubeconfig")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        for part in ["/nonexistent/kubeconfig", "KUBERNETES_SERVICE_HOST"] {
+            assert!(stderr(&output).contains(part), "{part}: {}", stderr(&output));
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]

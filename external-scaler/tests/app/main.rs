@@ -7,6 +7,7 @@
     reason = "a test's helpers fail the test, and what was measured is for whoever runs it with --nocapture"
 )]
 
+mod kubernetes;
 mod support;
 
 use std::time::Duration;

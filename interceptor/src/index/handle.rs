@@ -22,7 +22,7 @@ use rouse_routing::{Conflict, HostOwnership, Rejection, RouteId, RouteIndex, Rou
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Changes, Index, ObjectProblem, PlannedRoute};
+use super::{Changes, Index, ObjectKind, ObjectProblem, PlannedRoute};
 use crate::plan::{RouteConfig, TargetConfig, TargetKey};
 
 /// How far apart route tables are published.
@@ -61,6 +61,7 @@ pub struct IndexHandle(Arc<dyn Feed>);
 /// The handle's inside, without the publisher's type.
 trait Feed: fmt::Debug + Send + Sync {
     fn change(&self, change: &mut dyn FnMut(&mut Index) -> Changes);
+    fn read(&self, read: &mut dyn FnMut(&Index));
     fn synced(&self);
     fn problems(&self) -> Vec<ObjectProblem>;
     fn stats(&self) -> IndexStats;
@@ -214,6 +215,20 @@ impl IndexHandle {
         self.0.synced();
     }
 
+    /// The objects of a kind that it was told of, as [`Index::names`].
+    pub fn names(&self, kind: ObjectKind, within: Option<&str>) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut names = Vec::new();
+        self.0.read(&mut |index| names = index.names(kind, within));
+        names
+    }
+
+    /// How many objects of a kind it was told of.
+    pub fn count(&self, kind: ObjectKind) -> usize {
+        let mut count = 0;
+        self.0.read(&mut |index| count = index.count(kind));
+        count
+    }
+
     /// What is wrong with objects that cannot be served as they are, by object.
     pub fn problems(&self) -> Vec<ObjectProblem> {
         self.0.problems()
@@ -245,6 +260,10 @@ impl<P: Publisher> Feed for Shared<P> {
         if let Some(warning) = &changes.warning {
             tracing::warn!("{warning}");
         }
+    }
+
+    fn read(&self, read: &mut dyn FnMut(&Index)) {
+        read(&self.state.lock().index);
     }
 
     fn synced(&self) {

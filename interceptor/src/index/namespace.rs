@@ -12,7 +12,7 @@ use rouse_routing::{RouteId, RouteKind};
 use super::{
     Changes,
     object::{ReducedService, ReducedSlice},
-    problem::{ObjectProblem, ObjectWarning},
+    problem::{ObjectKind, ObjectProblem, ObjectWarning},
     resolve::resolve,
     route::{Planned, PlannedRoute},
 };
@@ -71,6 +71,13 @@ impl Named {
             .find_map(|object| object.planned.as_ref())
     }
 
+    fn object(&self, kind: RouteKind) -> Option<&RouteObject> {
+        match kind {
+            RouteKind::HttpScaledObject => self.http_scaled_object.as_ref(),
+            RouteKind::InterceptorRoute => self.interceptor_route.as_ref(),
+        }
+    }
+
     fn object_mut(&mut self, kind: RouteKind) -> &mut Option<RouteObject> {
         match kind {
             RouteKind::HttpScaledObject => &mut self.http_scaled_object,
@@ -111,6 +118,20 @@ impl Namespace {
             && self.services.is_empty()
             && self.slices.is_empty()
             && self.waiting_for_node.is_empty()
+    }
+
+    /// The objects of a kind.
+    pub(super) fn names(&self, kind: ObjectKind) -> Box<dyn Iterator<Item = &Arc<str>> + '_> {
+        match kind {
+            ObjectKind::Route(kind) => Box::new(
+                self.routes
+                    .iter()
+                    .filter(move |(_, named)| named.object(kind).is_some())
+                    .map(|(name, _)| name),
+            ),
+            ObjectKind::Service => Box::new(self.services.keys()),
+            ObjectKind::EndpointSlice => Box::new(self.slice_services.keys()),
+        }
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = &ObjectProblem> {

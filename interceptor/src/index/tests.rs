@@ -1,6 +1,7 @@
 //! The index, told of objects made by hand.
 
 mod endpoints;
+mod names;
 mod routes;
 
 use std::{collections::BTreeMap, net::SocketAddr};

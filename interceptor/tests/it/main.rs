@@ -16,6 +16,7 @@ mod changes;
 mod cold_start;
 mod drain;
 mod http2;
+mod kubernetes;
 mod load_watch;
 mod messages;
 mod pacing;

@@ -124,6 +124,11 @@ impl Interceptor {
         }
     }
 
+    /// The interceptor itself.
+    pub(crate) fn app(&self) -> &App {
+        self.app.as_ref().expect("it runs")
+    }
+
     /// A new connection to the proxy.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.proxy).await
