@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Interceptor(Box<rouse_interceptor::kubernetes::ClusterArgs>),
     /// Run the service in a Kubernetes cluster that tells KEDA which applications have requests.
     ExternalScaler(Box<rouse_external_scaler::kubernetes::ClusterArgs>),
+    /// Run the controller in a Kubernetes cluster: make of routes what KEDA and the gateway need, and say how they are.
+    Controller(Box<rouse_controller::Args>),
     /// Run manifests on this machine: Deployments as processes, woken from zero by requests. Without manifests, a demo.
     Local(Box<rouse_local::Args>),
     /// Serve the demo application: podinfo's endpoints, and more for tests.

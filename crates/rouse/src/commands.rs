@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let filter = match cli.command {
         Command::Local(_) => LOCAL_LOG,
-        Command::Interceptor(_) | Command::ExternalScaler(_) => CLUSTER_LOG,
+        Command::Interceptor(_) | Command::ExternalScaler(_) | Command::Controller(_) => CLUSTER_LOG,
         Command::DemoApp(_) | Command::Crds => "info",
     };
     if let Err(error) = telemetry::init_with(cli.log_format, filter) {
@@ -50,6 +50,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Interceptor(args) => rouse_interceptor::kubernetes::run(*args),
         Command::ExternalScaler(args) => rouse_external_scaler::kubernetes::run(*args),
+        Command::Controller(args) => rouse_controller::run(*args),
         Command::Local(args) => rouse_local::run(*args),
         Command::DemoApp(args) => rouse_demo_app::run(args),
         Command::Crds => print(&rouse_api::crds_yaml()),

@@ -56,7 +56,14 @@ fn the_version_is_printed_with_status_0() {
 fn help_lists_the_commands_and_hides_the_internal_one() {
     let output = rouse(&["--help"]);
     assert!(output.status.success());
-    for command in ["interceptor", "external-scaler", "local", "demo-app", "crds"] {
+    for command in [
+        "interceptor",
+        "external-scaler",
+        "controller",
+        "local",
+        "demo-app",
+        "crds",
+    ] {
         assert!(
             stdout(&output).contains(&format!("\n  {command} ")),
             "{}",
@@ -123,7 +130,7 @@ fn crds_prints_both_definitions_and_nothing_else() {
 
 #[test]
 fn without_a_cluster_what_is_missing_is_named() {
-    for command in ["interceptor", "external-scaler"] {
+    for command in ["interceptor", "external-scaler", "controller"] {
         let output = Command::new(env!("CARGO_BIN_EXE_rouse"))
             .args([command, "--log-format=text"])
             .env_clear()
