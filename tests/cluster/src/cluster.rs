@@ -1,5 +1,6 @@
 //! The cluster as tests see it: one of our own on this machine, or any that a kubeconfig names.
 
+mod faults;
 pub mod http;
 mod objects;
 mod own;
@@ -20,6 +21,7 @@ use kube::{
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 pub use self::{
+    faults::CutOff,
     own::{OwnCluster, take_down},
     port_forward::PortForward,
 };

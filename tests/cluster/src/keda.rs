@@ -55,20 +55,12 @@ fn kustomization(parts: &Parts) -> anyhow::Result<serde_json::Value> {
             "value": crate::cluster::FIRST_NODE,
         },
     ]);
-    // A machine of two cores that is building something else leaves the operator without an answer for longer than the ten
-    // seconds after which it gives up its lease and itself.
-    let lease = [
-        ("KEDA_OPERATOR_LEADER_ELECTION_LEASE_DURATION", "30s"),
-        ("KEDA_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE", "25s"),
-        ("KEDA_OPERATOR_LEADER_ELECTION_RETRY_PERIOD", "2s"),
-    ];
-    let lease = lease.map(|(name, value)| {
-        json!({
-            "op": "add",
-            "path": "/spec/template/spec/containers/0/env/-",
-            "value": { "name": name, "value": value },
-        })
-    });
+    // There is one operator. A lease would have its successor wait: at the very start, when it makes its certificates, ends
+    // itself and comes back; and a busy machine of two cores leaves it without an answer for longer than a lease lasts.
+    let no_lease = json!([
+        { "op": "test", "path": "/spec/template/spec/containers/0/args/0", "value": "--leader-elect" },
+        { "op": "replace", "path": "/spec/template/spec/containers/0/args/0", "value": "--leader-elect=false" },
+    ]);
     Ok(json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -76,7 +68,7 @@ fn kustomization(parts: &Parts) -> anyhow::Result<serde_json::Value> {
         "images": images,
         "patches": [
             { "target": { "kind": "Deployment" }, "patch": patch.to_string() },
-            { "target": { "kind": "Deployment", "name": "keda-operator" }, "patch": json!(lease).to_string() },
+            { "target": { "kind": "Deployment", "name": "keda-operator" }, "patch": no_lease.to_string() },
         ],
     }))
 }

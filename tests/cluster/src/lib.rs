@@ -22,6 +22,7 @@ pub mod pki;
 pub mod places;
 pub mod process;
 pub mod room;
+pub mod rouse;
 pub mod say;
 mod state;
 pub mod trial;

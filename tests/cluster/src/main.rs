@@ -26,14 +26,24 @@ use tokio::runtime::Runtime;
     about = "A real Kubernetes on this machine, and the tests that run on it"
 )]
 struct Cli {
-    /// The name of the cluster. Clusters of different names may be built by one user, but only one is up at a time.
+    /// The name of the cluster: several, of different names, may be up on one machine.
     #[arg(long, global = true, env = "ROUSE_CLUSTER", default_value = "rouse")]
     name: String,
+    #[command(flatten)]
+    start: Start,
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// How a cluster is started.
+#[derive(Debug, clap::Args)]
+struct Start {
+    /// Start the cluster without Rouse.
+    #[arg(long, global = true)]
+    without_rouse: bool,
     /// The cargo profile that the image of Rouse is built with.
     #[arg(long, global = true, default_value = "release")]
     image_profile: String,
-    #[command(subcommand)]
-    task: Task,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,15 +87,16 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let places = Places::find(&cli.name)?;
+    let start = cli.start;
     match cli.task {
         Task::RoomInit { .. } | Task::Build => {
             runtime()?.block_on(async {
                 let parts = Parts::provide(&places).await?;
-                Images::provide(&places, &parts, &cli.image_profile).await
+                Images::provide(&places, &parts, &start.image_profile).await
             })?;
         }
         Task::Up => {
-            up(&places, &cli.image_profile)?;
+            up(&places, &start)?;
             say("`cargo xtask cluster exec kubectl get pods -A` looks into it");
         }
         Task::Test { list: true, .. } => {
@@ -109,7 +120,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 evidence: (!no_evidence).then(|| places.workspace().join("docs/evidence")),
                 failures: places.cache().join("failures"),
             };
-            return test(&places, &cli.image_profile, &selection);
+            return test(&places, &start, &selection);
         }
         Task::Down => runtime()?.block_on(take_down(&places))?,
         Task::Exec { command } => return exec(&places, &command),
@@ -122,15 +133,15 @@ fn runtime() -> anyhow::Result<Runtime> {
     Runtime::new().context("start the runtime")
 }
 
-fn up(places: &Places, profile: &str) -> anyhow::Result<(Runtime, Cluster)> {
-    let own = runtime()?.block_on(OwnCluster::prepare(places.clone(), profile))?;
+fn up(places: &Places, start: &Start) -> anyhow::Result<(Runtime, Cluster)> {
+    let own = runtime()?.block_on(OwnCluster::prepare(places.clone(), &start.image_profile))?;
     own.control().enter_network()?;
     let runtime = runtime()?;
-    let cluster = runtime.block_on(own.bring_up())?;
+    let cluster = runtime.block_on(own.bring_up(!start.without_rouse))?;
     Ok((runtime, cluster))
 }
 
-fn test(places: &Places, profile: &str, selection: &Selection) -> anyhow::Result<ExitCode> {
+fn test(places: &Places, start: &Start, selection: &Selection) -> anyhow::Result<ExitCode> {
     let (runtime, cluster, is_ours) = if let Some(given) = env::var_os("KUBECONFIG") {
         let runtime = runtime()?;
         let cluster = runtime.block_on(Cluster::given(places.clone(), given.into()))?;
@@ -140,7 +151,7 @@ fn test(places: &Places, profile: &str, selection: &Selection) -> anyhow::Result
         let cluster = runtime.block_on(Cluster::own(own))?;
         (runtime, cluster, false)
     } else {
-        let (runtime, cluster) = up(places, profile)?;
+        let (runtime, cluster) = up(places, start)?;
         (runtime, cluster, true)
     };
     let outcome = runtime.block_on(case::run(&cluster, cases::ALL, selection));

@@ -11,6 +11,7 @@ use crate::{
     images::PODINFO,
     node::NodeSpec,
     trial::Trial,
+    wait,
 };
 
 pub(super) const FIRST_NODE_IS_READY: Case = Case {
@@ -70,6 +71,17 @@ async fn pod_on_a_second_node_answers(trial: &mut Trial) -> anyhow::Result<()> {
         .await?;
     anyhow::ensure!(answer.status == 200, "{}", answer.summary());
 
+    // A pod that is lost with its node would be there until Kubernetes has given up the node.
+    trial.kubectl("delete deployment app -n second-node").await?;
+    cluster
+        .wait_for("the pod is gone", Duration::from_mins(1), async || match cluster
+            .pods_in_short(NAMESPACE)
+            .await?
+        {
+            pods if pods.is_empty() => wait::done(()),
+            pods => wait::not_yet(pods),
+        })
+        .await?;
     node.kill().await?;
     cluster.wait_for_node(NODE, false, Duration::from_mins(2)).await?;
     trial.kubectl("get nodes").await?;

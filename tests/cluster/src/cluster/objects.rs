@@ -58,6 +58,36 @@ impl Cluster {
         .await
     }
 
+    /// Waits until a Deployment, as it is now, has every pod that it asks for, ready.
+    pub async fn wait_for_available(
+        &self,
+        namespace: &str,
+        deployment: &str,
+        bound: Duration,
+    ) -> anyhow::Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client(), namespace);
+        wait::until(
+            &format!("{namespace}/{deployment} is available"),
+            bound,
+            async || {
+                let found = api.get(deployment).await?;
+                let wanted = found.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+                let status = found.status.unwrap_or_default();
+                let is_current = status.observed_generation == found.metadata.generation;
+                let updated = status.updated_replicas.unwrap_or(0);
+                let available = status.available_replicas.unwrap_or(0);
+                if is_current && updated == wanted && available == wanted {
+                    return wait::done(());
+                }
+                let pods = self.pods_in_short(namespace).await?;
+                wait::not_yet(format!(
+                    "{available} of {wanted} available, {updated} updated; pods: {pods}"
+                ))
+            },
+        )
+        .await
+    }
+
     /// Waits until a Node is ready, or is not.
     pub async fn wait_for_node(&self, name: &str, ready: bool, bound: Duration) -> anyhow::Result<()> {
         let api: Api<Node> = Api::all(self.client());

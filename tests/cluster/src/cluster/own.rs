@@ -16,6 +16,7 @@ use crate::{
     pki::Pki,
     places::Places,
     room::Room,
+    rouse::CHART,
     say::say,
     state,
 };
@@ -69,8 +70,8 @@ impl OwnCluster {
         }))
     }
 
-    /// Starts control plane, first node, DNS and KEDA, and waits until all of it is ready.
-    pub async fn bring_up(self) -> anyhow::Result<Cluster> {
+    /// Starts control plane, first node, DNS and KEDA, installs Rouse if wanted, and waits until all of it is ready.
+    pub async fn bring_up(self, with_rouse: bool) -> anyhow::Result<Cluster> {
         let started = Instant::now();
         let step = |what: &str| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
         let spec = NodeSpec::new(FIRST_NODE, self.images.all());
@@ -117,6 +118,17 @@ impl OwnCluster {
             .await?;
         cluster.wait_for_keda(PODS_BOUND).await?;
         step("DNS and KEDA are ready");
+        if !with_rouse {
+            return Ok(cluster);
+        }
+        if cluster.has_chart() {
+            cluster.install_rouse(&[], PODS_BOUND).await?;
+            step("Rouse is installed and ready");
+        } else {
+            say(format_args!(
+                "        there is no {CHART}: Rouse is not installed"
+            ));
+        }
         Ok(cluster)
     }
 
