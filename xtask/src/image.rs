@@ -119,6 +119,8 @@ fn build(workspace: &Workspace, profile: &str) -> anyhow::Result<PathBuf> {
         .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     let status = cargo.status().context("run cargo")?;
     anyhow::ensure!(status.success(), "build rouse: {status}");
+    // Cargo's own name for the folder of this one profile.
+    let profile = if profile == "dev" { "debug" } else { profile };
     Ok(folder.join(target).join(profile).join("rouse"))
 }
 

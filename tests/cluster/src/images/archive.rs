@@ -54,14 +54,6 @@ impl Image {
         }
     }
 
-    /// With more to run than the program alone.
-    #[must_use]
-    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
-        self.entrypoint
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
-        self
-    }
-
     /// With one more file, and an environment variable that says where it is.
     #[must_use]
     pub fn with_file(mut self, source: &Path, place: &str, variable: &str) -> Self {
@@ -176,10 +168,9 @@ mod tests {
     #[test]
     fn images_with_the_same_program_share_its_layer() {
         let program = std::env::current_exe().unwrap();
-        let images = [
-            Image::of_program("example.test/a:1", &program, "a"),
-            Image::of_program("example.test/b:1", &program, "a").with_arguments(&["serve"]),
-        ];
+        let mut images =
+            ["example.test/a:1", "example.test/b:1"].map(|name| Image::of_program(name, &program, "a"));
+        images[1].entrypoint.push("serve".to_owned());
         let mut archive = Vec::new();
         write_to(&mut archive, &images).unwrap();
 

@@ -17,7 +17,7 @@ struct Package {
     programs: &'static [(&'static str, &'static [&'static str])],
 }
 
-const PACKAGES: [Package; 7] = [
+const PACKAGES: [Package; 6] = [
     Package {
         name: "containerd",
         programs: &[
@@ -46,10 +46,6 @@ const PACKAGES: [Package; 7] = [
     Package {
         name: "iproute2",
         programs: &[("ip", &["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"])],
-    },
-    Package {
-        name: "conntrack",
-        programs: &[("conntrack", &["/usr/sbin/conntrack"])],
     },
     Package {
         name: "util-linux",
