@@ -15,6 +15,7 @@ use rustix::process::Signal;
 
 pub(crate) use self::cgroups::remove as remove_cgroups;
 use crate::{
+    checksum,
     network::{NodeIndex, wire_node},
     parts::Parts,
     pki::{Pki, Subject},
@@ -84,13 +85,13 @@ impl Node {
 
     /// The first half: room, network and runtime, which need no API server.
     pub(crate) async fn prepare(ground: Ground<'_>, spec: &NodeSpec) -> anyhow::Result<Self> {
-        let directory = ground.nodes.join(&spec.name);
+        let directory = ground.nodes.join(directory_name(&spec.name));
         anyhow::ensure!(
             !directory.exists(),
             "a node called {} is there already",
             spec.name
         );
-        let index = Self::claim_index(ground, &directory)?;
+        let index = Self::claim_index(ground, &spec.name, &directory)?;
         let node = Self {
             name: spec.name.clone(),
             cluster: ground.cluster.to_owned(),
@@ -127,14 +128,15 @@ impl Node {
 
     /// The node that runs, or ran, in `directory`.
     pub(crate) fn read(cluster: &str, directory: PathBuf) -> anyhow::Result<Self> {
-        let name = directory.file_name().context("a node's directory has a name")?;
+        let name = fs::read_to_string(directory.join("name"))
+            .with_context(|| format!("{} has no name", directory.display()))?;
         let index = fs::read_to_string(directory.join("index"))
             .ok()
             .and_then(|index| index.trim().parse().ok())
             .and_then(NodeIndex::new)
             .with_context(|| format!("{} has no index", directory.display()))?;
         Ok(Self {
-            name: name.to_string_lossy().into_owned(),
+            name,
             cluster: cluster.to_owned(),
             index,
             room: Room::at(directory),
@@ -142,7 +144,7 @@ impl Node {
     }
 
     /// Takes the lowest index that no node has.
-    fn claim_index(ground: Ground<'_>, directory: &std::path::Path) -> anyhow::Result<NodeIndex> {
+    fn claim_index(ground: Ground<'_>, name: &str, directory: &std::path::Path) -> anyhow::Result<NodeIndex> {
         let mut taken = Vec::new();
         fs::create_dir_all(ground.nodes).with_context(|| format!("make {}", ground.nodes.display()))?;
         for entry in fs::read_dir(ground.nodes).context("list the nodes")? {
@@ -153,6 +155,7 @@ impl Node {
             .find(|index| !taken.contains(index))
             .context("there is no room for another node")?;
         fs::create_dir(directory).with_context(|| format!("make {}", directory.display()))?;
+        fs::write(directory.join("name"), name).context("record the node's name")?;
         fs::write(directory.join("index"), index.get().to_string()).context("record the node's index")?;
         Ok(index)
     }
@@ -212,5 +215,34 @@ impl Node {
 
     fn path(&self, name: &str) -> PathBuf {
         self.room.directory().join(name)
+    }
+}
+
+/// What a node's directory is called. A path to a socket has 107 bytes at most, of which the kubelet's takes 35 below this
+/// directory, and Karpenter gives nodes names of some 60: those are cut, and told apart by a checksum.
+pub(crate) fn directory_name(name: &str) -> String {
+    const LONGEST: usize = 18;
+    const KEPT: usize = 5;
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let start: String = name.chars().take(KEPT).collect();
+    format!("{start}{}", checksum::short(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_have_short_directories_of_their_own() {
+        let names = [
+            "kwok-node-spot-h776l-backplanet-1-jd1tdvncda-3292909313",
+            "kwok-node-spot-dsqxp-slicerberry-2-txg62xvvjz-1454255492",
+        ];
+        let [first, second] = names.map(directory_name);
+        assert!(first.len() <= 18 && first.starts_with("kwok-"), "{first}");
+        assert_ne!(first, second);
+        assert_eq!(directory_name("node-1"), "node-1");
     }
 }

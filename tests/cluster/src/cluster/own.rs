@@ -142,7 +142,10 @@ impl OwnCluster {
 
     /// A node by its name.
     pub fn node(&self, name: &str) -> anyhow::Result<Node> {
-        Node::read(self.places.name(), self.nodes_directory().join(name))
+        Node::read(
+            self.places.name(),
+            self.nodes_directory().join(node::directory_name(name)),
+        )
     }
 
     /// Every node that was started and not removed.
