@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use tokio::time::{Instant, timeout};
 
-use crate::{cluster::Cluster, command, evidence::Evidence, say::say, trial::Trial};
+use crate::{addons::Addons, cluster::Cluster, command, evidence::Evidence, say::say, trial::Trial};
 
 const CLEAN_UP_BOUND: Duration = Duration::from_mins(5);
 
@@ -112,7 +112,13 @@ pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> an
         .await
         .context("ask for the version")?
         .git_version;
+    let mut addons = Addons::default();
     for case in cases.iter().filter(|case| selection.takes(case)) {
+        if let Err(error) = addons.meet(cluster, case.needs).await {
+            outcome.failed += 1;
+            say(format_args!("FAIL {}: {error:#}", case.name));
+            continue;
+        }
         if let Some(reason) = unmet(cluster, case).await? {
             say(format_args!("skip {}: {reason}", case.name));
             continue;
@@ -144,6 +150,7 @@ pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> an
             }
         }
     }
+    addons.end().await;
     say(format_args!(
         "{} passed, {} failed",
         outcome.passed, outcome.failed

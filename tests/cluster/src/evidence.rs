@@ -7,14 +7,15 @@ use anyhow::Context as _;
 use crate::parts::Parts;
 
 /// The parts whose versions a reader wants to know.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "kube-apiserver",
     "etcd",
     "containerd",
     "keda-operator",
     "envoy-gateway",
-    "envoy",
+    "gateway-envoy",
     "karpenter-kwok",
+    "prometheus",
     "kubectl",
     "helm",
 ];

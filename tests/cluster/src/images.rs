@@ -106,7 +106,8 @@ pub fn archive_of(
     archive_once(places, &Image::of_program(image, parts.program(part)?, program))
 }
 
-fn archive_once(places: &Places, image: &Image) -> anyhow::Result<PathBuf> {
+/// The archive of an image. Cached, under the paths of what is in it.
+pub(crate) fn archive_once(places: &Places, image: &Image) -> anyhow::Result<PathBuf> {
     let directory = places.cache().join("images");
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     let archive = directory.join(format!("{}.tar", image.key()));

@@ -4,6 +4,7 @@
 //! `down` leaves the machine as it was. The same cases run on any cluster that `KUBECONFIG` names; those that need what only
 //! a cluster of our own has are skipped there, with the reason.
 
+pub mod addons;
 pub mod case;
 pub mod cases;
 mod checksum;

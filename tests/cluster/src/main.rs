@@ -9,7 +9,8 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rouse_cluster_tests::{
-    case::{self, Selection},
+    addons::Addons,
+    case::{self, Need, Selection},
     cases,
     cluster::{Cluster, OwnCluster, take_down},
     images::Images,
@@ -19,6 +20,8 @@ use rouse_cluster_tests::{
     say::say,
 };
 use tokio::runtime::Runtime;
+
+const NO_CLUSTER: &str = "no cluster is up; `cargo xtask cluster up` starts one";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -67,6 +70,9 @@ enum Task {
         #[arg(long)]
         no_evidence: bool,
     },
+    /// Install Envoy Gateway, Karpenter and Prometheus in the cluster that is up, and be its cloud: give it nodes and load
+    /// balancer addresses until interrupted.
+    Cloud,
     /// End the cluster and remove every trace of it.
     Down,
     /// Run a command inside of the cluster's network, with KUBECONFIG set and kubectl and helm on PATH.
@@ -123,6 +129,7 @@ fn main() -> anyhow::Result<ExitCode> {
             return test(&places, &start, &selection);
         }
         Task::Down => runtime()?.block_on(take_down(&places))?,
+        Task::Cloud => cloud(&places)?,
         Task::Exec { command } => return exec(&places, &command),
     }
     Ok(ExitCode::SUCCESS)
@@ -174,8 +181,22 @@ fn attach(places: &Places) -> anyhow::Result<Option<OwnCluster>> {
     Ok(own)
 }
 
+fn cloud(places: &Places) -> anyhow::Result<()> {
+    let own = attach(places)?.context(NO_CLUSTER)?;
+    runtime()?.block_on(async {
+        let cluster = Cluster::own(own).await?;
+        let mut addons = Addons::default();
+        let needs = [Need::Gateway, Need::Karpenter, Need::Prometheus];
+        addons.meet(&cluster, &needs).await?;
+        say("nodes and addresses come until this is interrupted");
+        tokio::signal::ctrl_c().await.context("wait to be interrupted")?;
+        addons.end().await;
+        Ok(())
+    })
+}
+
 fn exec(places: &Places, command: &[String]) -> anyhow::Result<ExitCode> {
-    let own = attach(places)?.context("no cluster is up; `cargo xtask cluster up` starts one")?;
+    let own = attach(places)?.context(NO_CLUSTER)?;
     let shell = env::var("SHELL").unwrap_or_else(|_| "sh".to_owned());
     let (program, arguments) = command
         .split_first()
