@@ -69,6 +69,9 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<ExitCode> {
     tests.run("tenant: makes what the examples say", || {
         examples::check_tenants(root, &helm)
     })?;
+    tests.run("rouse: takes the add-on's defaults of the examples", || {
+        examples::check_add_on_defaults(root, &helm)
+    })?;
     tests.run("examples: manifests are whole", || {
         examples::check_manifests(root)
     })?;

@@ -30,7 +30,7 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   value: {{ .root.Values.log.format | quote }}
 - name: RUST_LOG
   value: {{ .root.Values.log.filter | quote }}
-- name: KEDA_HTTP_WATCH_NAMESPACE
+- name: {{ if eq .component "operator" }}KEDA_HTTP_OPERATOR_WATCH_NAMESPACE{{ else }}KEDA_HTTP_WATCH_NAMESPACE{{ end }}
   value: {{ join "," (uniq .root.Values.watch.namespaces) | quote }}
 {{- with .root.Values.watch.namespaceSelector }}
 - name: ROUSE_WATCH_NAMESPACE_SELECTOR

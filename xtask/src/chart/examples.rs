@@ -12,6 +12,7 @@ use super::{
     case,
     helm::Helm,
     objects::{Objects, describe, text},
+    references,
 };
 
 /// Every file has objects with kinds, names and namespaces, no two of them the same.
@@ -31,15 +32,13 @@ fn manifests(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
+            // Values of a chart are no objects.
+            if path.ends_with("values") {
+                continue;
+            }
             found.extend(manifests(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            // Values of a chart are no objects.
-            let is_values = path
-                .file_stem()
-                .is_some_and(|stem| stem.to_string_lossy().ends_with("values"));
-            if !is_values {
-                found.push(path);
-            }
+            found.push(path);
         }
     }
     found.sort();
@@ -49,12 +48,7 @@ fn manifests(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// The chart makes everything that the two tenants of `examples/tenant` consist of, and says the same of it: it may only say
 /// more (labels, requests, names of ports).
 pub(super) fn check_tenants(root: &Path, helm: &Helm) -> anyhow::Result<()> {
-    let cases = case::read(&root.join("tests/charts/cases/tenant"))?;
-    let list = cases
-        .iter()
-        .find(|case| case.name == "list")
-        .context("there is no case `list`")?;
-    let rendered = Objects::read(&helm.template(&root.join("charts/tenant"), list)?.manifest)?;
+    let rendered = with_values(root, helm, "tenant", "tenants")?;
     for tenant in ["ahmed", "fatima"] {
         let path = root.join(format!("examples/tenant/{tenant}.yaml"));
         let wanted = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
@@ -71,6 +65,21 @@ pub(super) fn check_tenants(root: &Path, helm: &Helm) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The values that bring back the add-on's defaults are values of Rouse's chart, and what they make fits together.
+pub(super) fn check_add_on_defaults(root: &Path, helm: &Helm) -> anyhow::Result<()> {
+    references::check(&with_values(root, helm, "rouse", "add-on-defaults")?)
+}
+
+/// What a chart makes of a file in `examples/values`.
+fn with_values(root: &Path, helm: &Helm, chart: &str, name: &str) -> anyhow::Result<Objects> {
+    let values = case::read(&root.join("examples/values"))?;
+    let case = values
+        .iter()
+        .find(|case| case.name == name)
+        .with_context(|| format!("there is no examples/values/{name}.yaml"))?;
+    Objects::read(&helm.template(&root.join("charts").join(chart), case)?.manifest)
 }
 
 /// Whether everything that `wanted` says is said by `got`. A container's name is the user's business.
