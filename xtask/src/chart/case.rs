@@ -36,6 +36,13 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             cases.push(read_one(path)?);
+        } else {
+            // What is left of a case that has gone would look like a test.
+            anyhow::ensure!(
+                path.with_extension("yaml").is_file(),
+                "{} belongs to no case",
+                path.display()
+            );
         }
     }
     cases.sort_by(|one, other| one.name.cmp(&other.name));
