@@ -31,7 +31,9 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<ExitCode> {
     let helm = Helm::find()?;
     say(format_args!("{}", helm.version()?))?;
 
-    tests.run("definitions are those of crates/api", || crds::check_files(root))?;
+    tests.run("definitions are those of crates/api", || {
+        crds::check_files(root, is_update())
+    })?;
     for chart in CHARTS {
         let folder = root.join("charts").join(chart);
         let cases = case::read(&root.join("tests/charts/cases").join(chart))?;
@@ -82,6 +84,16 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Compares the definitions in the chart with those of `crates/api`, or copies them.
+pub(crate) fn definitions(root: &Path, update: bool) -> anyhow::Result<()> {
+    crds::check_files(root, update)
+}
+
+/// Whether what is committed is to be written anew.
+fn is_update() -> bool {
+    env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
 }
 
 #[derive(Debug, Default)]
@@ -142,7 +154,7 @@ fn names(objects: &Objects) -> anyhow::Result<()> {
 fn golden(rendered: &anyhow::Result<helm::Rendered>, case: &Case) -> anyhow::Result<()> {
     let text = rendered.as_ref().map_err(as_text)?.golden();
     let path = case.path.with_extension("golden");
-    if env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+    if is_update() {
         return fs::write(&path, &text).with_context(|| format!("write {}", path.display()));
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();

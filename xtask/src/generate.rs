@@ -1,14 +1,15 @@
 //! The generated files that are committed, so that a build needs no generator.
 //!
-//! Rust from the proto files is made here ([`crate::proto`]). Everything else is made by the crate that knows it, in a golden
-//! test: a test with `golden` or `committed` in its path, which compares, or rewrites when `UPDATE_GOLDEN=1` is set.
+//! Rust from the proto files is made here ([`crate::proto`]), and the chart's copy of the custom resource definitions
+//! ([`crate::chart`]). Everything else is made by the crate that knows it, in a golden test: a test with `golden` or
+//! `committed` in its path, which compares, or rewrites when `UPDATE_GOLDEN=1` is set.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 
 use crate::{
-    proto,
+    chart, proto,
     workspace::{Workspace, say},
 };
 
@@ -19,7 +20,10 @@ pub(crate) fn write(workspace: &Workspace) -> anyhow::Result<ExitCode> {
     for (path, text) in proto_files(workspace)? {
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    golden(workspace, true)
+    let golden = golden(workspace, true)?;
+    // After the golden tests, which write what is copied.
+    chart::definitions(workspace.root(), true)?;
+    Ok(golden)
 }
 
 /// Fails if a generated file is stale.
@@ -32,6 +36,7 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<ExitCode> {
         ))?;
     }
     let golden = golden(workspace, false)?;
+    chart::definitions(workspace.root(), false)?;
     Ok(if stale.is_empty() {
         golden
     } else {

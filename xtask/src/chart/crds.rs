@@ -1,6 +1,6 @@
 //! The custom resource definitions in the chart: those of `crates/api` to the letter, and kept when the release goes.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ const SOURCE: &str = "crates/api/crds";
 const COPY: &str = "charts/rouse/files/crds";
 
 /// Compares the chart's copies with their source, or writes them: a chart cannot reach out of its own folder.
-pub(super) fn check_files(root: &Path) -> anyhow::Result<()> {
+pub(super) fn check_files(root: &Path, update: bool) -> anyhow::Result<()> {
     let (source, copy) = (files(&root.join(SOURCE))?, files(&root.join(COPY))?);
-    if env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+    if update {
         for name in copy.keys().filter(|name| !source.contains_key(*name)) {
             fs::remove_file(root.join(COPY).join(name)).with_context(|| format!("remove {COPY}/{name}"))?;
         }
@@ -25,7 +25,7 @@ pub(super) fn check_files(root: &Path) -> anyhow::Result<()> {
     for name in source.keys().chain(copy.keys()) {
         anyhow::ensure!(
             source.get(name) == copy.get(name),
-            "{COPY}/{name} is not {SOURCE}/{name}: UPDATE_GOLDEN=1 cargo xtask chart copies it"
+            "{COPY}/{name} is not {SOURCE}/{name}: `cargo xtask gen` copies it"
         );
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `values.yaml` as a document: every value is explained beside it, and the chart's README has the same as a table.
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub(super) fn check(chart: &Path) -> anyhow::Result<()> {
         .split_once(END)
         .with_context(|| format!("README.md has no {END}"))?;
     let expected = format!("{before}{BEGIN}\n\n{table}\n{END}{after}");
-    if env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+    if super::is_update() {
         return fs::write(&path, expected).context("write README.md");
     }
     anyhow::ensure!(
