@@ -15,6 +15,7 @@ mod candidate;
 mod demand;
 mod episodes;
 mod fallback;
+mod feeds;
 mod listener;
 mod metrics;
 mod pause;
@@ -24,23 +25,20 @@ mod waiting_for_node;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use rouse_kubernetes::peers::Addresses;
 
-pub(crate) use self::waiting_for_node::WaitingForNode;
 use self::{demand::SharedDemand, fallback::Fallback, metrics::WakeMetrics};
+pub(crate) use self::{feeds::watch as watch_pods, waiting_for_node::WaitingForNode};
 use crate::parts::Parts;
 
 /// How long KEDA has to act on a held request. Its own retry of a broken stream takes 2 s.
 pub(crate) const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where the interceptors are; `None` until it is known.
-pub(crate) type Interceptors = watch::Receiver<Option<Arc<BTreeSet<SocketAddr>>>>;
-
 /// Writes `/scale` from 0 to 1 where requests are held for `patience` and nothing else does, until the parts' shutdown. Not
 /// called where the user has turned it off.
-pub(crate) async fn run_fallback(parts: Parts, interceptors: Interceptors, patience: Duration) {
+pub(crate) async fn run_fallback(parts: Parts, interceptors: Addresses, patience: Duration) {
     let demand = SharedDemand::default();
     let metrics = WakeMetrics::register(&parts.metrics, &demand);
     let shutdown = parts.shutdown.clone();

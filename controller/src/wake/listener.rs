@@ -3,25 +3,22 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use rouse_daemon::chain::chain;
+use rouse_kubernetes::peers::Addresses;
 use rouse_load::{Pauses, ReportSink};
 use rouse_proto::load::LoadReport;
 use tokio::{
-    task::AbortHandle,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, sleep},
 };
 
-use super::{
-    Interceptors,
-    demand::{ReportError, SharedDemand},
-};
+use super::demand::{ReportError, SharedDemand};
 
 /// How long the last word of an interceptor that is not heard stands: a broken stream is back long before, and the
 /// requests of a dead one are gone.
 const RETENTION: Duration = Duration::from_secs(10);
 
 /// Listens to all on the list as it changes. Does not end; dropped, the listeners end.
-pub(crate) async fn listen_to_all(mut interceptors: Interceptors, demand: SharedDemand) {
+pub(crate) async fn listen_to_all(mut interceptors: Addresses, demand: SharedDemand) {
     let mut tasks = JoinSet::new();
     let mut listening: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
     loop {

@@ -1,6 +1,6 @@
 //! Interceptors that hold requests, on real streams, and an API server in memory.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -159,6 +159,16 @@ impl World {
             count += 1;
         }
         count
+    }
+
+    /// Looks every few milliseconds: what is waited for here is in memory.
+    pub(super) async fn eventually(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        soon(what, async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     /// Attempts that ended so, as `/metrics` says it.

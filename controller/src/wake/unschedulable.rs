@@ -160,6 +160,11 @@ impl Unschedulable {
         })
     }
 
+    /// Pods of which the node autoscaler has said something.
+    pub(crate) fn remarks(&self) -> usize {
+        self.remarks.len()
+    }
+
     /// Pods that wait.
     pub(crate) fn count(&self) -> usize {
         self.pods.values().map(BTreeMap::len).sum()

@@ -60,6 +60,11 @@ impl WaitingForNode {
         self.pods.lock().count()
     }
 
+    /// Pods of which the node autoscaler has said something.
+    pub(crate) fn remarks(&self) -> usize {
+        self.pods.lock().remarks()
+    }
+
     fn requeue_touched(&self, touched: impl IntoIterator<Item = Touched>) {
         for touched in touched {
             let concerned: Vec<RouteId> = self.observed.read(|observed| {

@@ -48,6 +48,7 @@ pub struct Feed {
     pub(crate) name: &'static str,
     pub(crate) is_required: bool,
     pub(crate) labels: Option<String>,
+    pub(crate) fields: Option<String>,
     pub(crate) namespace: Option<String>,
 }
 
@@ -59,6 +60,7 @@ impl Feed {
             name,
             is_required: true,
             labels: None,
+            fields: None,
             namespace: None,
         }
     }
@@ -75,6 +77,13 @@ impl Feed {
     #[must_use]
     pub fn labelled(mut self, selector: impl Into<String>) -> Self {
         self.labels = Some(selector.into());
+        self
+    }
+
+    /// Only the objects whose fields match `selector`, of those that the API server selects the kind by.
+    #[must_use]
+    pub fn with_fields(mut self, selector: impl Into<String>) -> Self {
+        self.fields = Some(selector.into());
         self
     }
 
@@ -225,7 +234,11 @@ impl<S> FeedTask<S> {
         };
         let is_required = self.feed.is_required;
         loop {
-            let events = transport::events(api.clone(), self.feed.labels.as_deref());
+            let events = transport::events(
+                api.clone(),
+                self.feed.labels.as_deref(),
+                self.feed.fields.as_deref(),
+            );
             driver
                 .run(events, |step| {
                     if step == Step::Listed || !is_required {

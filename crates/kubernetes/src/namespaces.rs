@@ -121,7 +121,7 @@ pub(crate) async fn watch_selected(
         resource: resource::<Namespace>(),
     };
     loop {
-        let events = transport::events(api.clone(), Some(&selector));
+        let events = transport::events(api.clone(), Some(&selector), None);
         driver.run(events, |_| {}).await;
     }
 }

@@ -49,6 +49,7 @@ struct Silent(Duration);
 pub(crate) fn events<K>(
     api: Api<Guarded<K>>,
     labels: Option<&str>,
+    fields: Option<&str>,
 ) -> BoxStream<'static, watcher::Result<Event<Guarded<K>>>>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static,
@@ -56,6 +57,10 @@ where
     let settings = watcher::Config::default().timeout(WATCH);
     let settings = match labels {
         Some(labels) => settings.labels(labels),
+        None => settings,
+    };
+    let settings = match fields {
+        Some(fields) => settings.fields(fields),
         None => settings,
     };
     watcher(api, settings).boxed()

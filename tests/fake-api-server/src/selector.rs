@@ -56,8 +56,17 @@ impl Selector {
             .all(|requirement| requirement.allows(labels[&requirement.key].as_str()));
         by_label
             && self.fields.iter().all(|requirement| {
-                let pointer = format!("/{}", requirement.key.replace('.', "/"));
-                let value = object.pointer(&pointer).and_then(Value::as_str);
+                let value = match requirement.key.as_str() {
+                    // Of an event: whoever reports it, in the one form or the other.
+                    "source" => {
+                        let component = object["source"]["component"].as_str();
+                        component.or_else(|| object["reportingComponent"].as_str())
+                    }
+                    key => {
+                        let pointer = format!("/{}", key.replace('.', "/"));
+                        object.pointer(&pointer).and_then(Value::as_str)
+                    }
+                };
                 // An unset field compares as the empty string.
                 requirement.allows(Some(value.unwrap_or_default()))
             })

@@ -173,14 +173,4 @@ impl World {
         })
         .await;
     }
-
-    /// Looks every few milliseconds: what is waited for here is in memory.
-    async fn eventually(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        soon(what, async {
-            while !holds(self) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
-    }
 }
