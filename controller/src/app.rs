@@ -13,6 +13,7 @@ use rouse_daemon::{
 use rouse_kubernetes::{
     Watches,
     lease::{Election, Leadership},
+    peers,
 };
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +28,7 @@ use crate::{
     parts::Parts,
     queue::Requeue,
     reconcile::{Reconciler, run_while_leading},
+    wake::{self, ENGINE_PATIENCE, WaitingForNode},
 };
 
 /// How long everything has to end. Giving the Lease back is one call.
@@ -85,9 +87,10 @@ impl App {
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
         };
+        let waiting = Arc::new(WaitingForNode::new(observed.clone(), requeue.clone()));
         let reconciler = Arc::new(Reconciler {
             observed: observed.clone(),
-            sources: sources(&parts),
+            sources: sources(&parts, &waiting),
             scaler: config.scaler(),
             lookup: Lookup::new(client.clone()),
             events,
@@ -96,6 +99,12 @@ impl App {
 
         let mut watches = Watches::new(client.clone(), &config.scope, &readiness, &metrics);
         feeds::watch(&mut watches, &observed);
+        wake::watch_pods(&mut watches, &waiting);
+        let interceptors = config
+            .wake
+            .interceptors
+            .as_ref()
+            .map(|service| peers::follow(&mut watches, service));
         let app = Self {
             addr,
             readiness: readiness.clone(),
@@ -111,6 +120,10 @@ impl App {
             let observed = observed.clone();
             async move { observed.keep_settled().await }
         });
+        if let Some(interceptors) = interceptors {
+            app.tasks
+                .spawn(wake::run_fallback(parts, interceptors, ENGINE_PATIENCE));
+        }
         app.spawn(definition::watch(
             client.clone(),
             readiness.clone(),
@@ -209,8 +222,8 @@ fn note_missing_engine(observed: &mut Observed) {
 }
 
 /// The areas that have something to say in the status of routes.
-fn sources(_parts: &Parts) -> Vec<Arc<dyn ConditionSource>> {
-    Vec::new()
+fn sources(_parts: &Parts, waiting: &Arc<WaitingForNode>) -> Vec<Arc<dyn ConditionSource>> {
+    vec![Arc::clone(waiting) as Arc<dyn ConditionSource>]
 }
 
 /// The admin port. `/healthz` is what the add-on's operator calls liveness.

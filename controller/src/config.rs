@@ -11,7 +11,7 @@ use std::{
 use rouse_daemon::duration;
 use rouse_kubernetes::{Scope, ScopeArgs, lease::LeaseConfig};
 
-use crate::scaled_object::ScalerAddress;
+use crate::{WakeArgs, WakeConfig, scaled_object::ScalerAddress};
 
 /// The name of the Lease, in the release's namespace.
 const LEASE: &str = "rouse-controller";
@@ -71,6 +71,10 @@ pub struct Args {
     )]
     pub retry_period: Duration,
 
+    /// What is done where KEDA does not act.
+    #[command(flatten)]
+    pub wake: WakeArgs,
+
     /// The namespaces whose objects are reconciled.
     #[command(flatten)]
     pub scope: ScopeArgs,
@@ -97,6 +101,8 @@ pub struct Config {
     pub renew_deadline: Duration,
     /// See [`LeaseConfig`].
     pub retry_period: Duration,
+    /// What is done where KEDA does not act.
+    pub wake: WakeConfig,
 }
 
 /// Everything that is wrong with the options, together.
@@ -151,11 +157,13 @@ impl Config {
             return Err(ConfigError { problems });
         };
         let namespace = args.namespace.filter(|namespace| !namespace.is_empty());
+        let namespace = namespace.unwrap_or_else(|| own_namespace.to_owned());
         Ok(Self {
+            wake: args.wake.config(&namespace),
             listen: SocketAddr::new(args.bind_address, args.port),
             external_scaler_service: args.external_scaler_service,
             external_scaler_port: args.external_scaler_port,
-            namespace: namespace.unwrap_or_else(|| own_namespace.to_owned()),
+            namespace,
             scope,
             identity: identity(),
             lease_duration: args.lease_duration,

@@ -37,4 +37,5 @@ pub use self::{
     app::{App, StartError},
     config::{Args, Config, ConfigError},
     run::run,
+    wake::{WakeArgs, WakeConfig},
 };

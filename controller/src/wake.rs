@@ -10,6 +10,7 @@
 //!
 //! Bounded by the routes with held requests, and by the pods that no node takes.
 
+mod args;
 mod attempt;
 mod candidate;
 mod demand;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use rouse_kubernetes::peers::Addresses;
 
+pub use self::args::{WakeArgs, WakeConfig};
 use self::{demand::SharedDemand, fallback::Fallback, metrics::WakeMetrics};
 pub(crate) use self::{feeds::watch as watch_pods, waiting_for_node::WaitingForNode};
 use crate::parts::Parts;

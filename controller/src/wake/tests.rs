@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod fallback;
+mod whole;
 
 /// How long KEDA has in these tests.
 const PATIENCE: Duration = Duration::from_millis(300);
