@@ -31,6 +31,7 @@ pub use self::{
     feed::{Feed, Watched},
     guard::{Guarded, Unreadable},
     listed::Listed,
+    namespaces::NamespaceSet,
     scope::{Scope, ScopeArgs, ScopeError},
     sink::Sink,
     watches::Watches,

@@ -15,8 +15,11 @@ use crate::{
     transport,
 };
 
-/// The namespaces at one moment.
-pub(crate) type Set = Arc<BTreeSet<Arc<str>>>;
+/// The namespaces of a scope at one moment.
+pub type NamespaceSet = Arc<BTreeSet<Arc<str>>>;
+
+/// The same, where it is clear whose.
+pub(crate) type Set = NamespaceSet;
 
 /// Above this many, one watch of everything costs less than one for each; see [`ScopeArgs`](crate::ScopeArgs).
 const MANY: usize = 100;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Feed, Scope, Sink, Watched,
+    Feed, NamespaceSet, Scope, Sink, Watched,
     feed::{FeedTask, Unsynced},
     health::{Count, Health},
     namespaces::{self, NamespaceSink, Namespaces},
@@ -96,6 +96,15 @@ impl Watches {
             stop: self.stop.clone(),
         };
         self.tasks.spawn(task.run::<K>(namespaces, unsynced));
+    }
+
+    /// The namespaces of the scope, as they come and go (`None` until they are known), for those that watch kinds by
+    /// themselves. `None` for every namespace.
+    pub fn namespaces(&self) -> Option<watch::Receiver<Option<NamespaceSet>>> {
+        match &self.namespaces {
+            Namespaces::All => None,
+            Namespaces::Set(set) => Some(set.clone()),
+        }
     }
 
     /// Ends when all objects of all kinds that were there at the start are in their sinks, or the watches have been told
