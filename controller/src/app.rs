@@ -22,6 +22,7 @@ use crate::{
     condition::ConditionSource,
     config::Config,
     definition, event, feeds,
+    gateway::{self, ScopeWatch},
     lookup::Lookup,
     metrics::ReconcileMetrics,
     observed::{Engine, Observed, SharedObserved},
@@ -88,16 +89,16 @@ impl App {
             shutdown: shutdown.clone(),
         };
         let waiting = Arc::new(WaitingForNode::new(observed.clone(), requeue.clone()));
+        let mut watches = Watches::new(client.clone(), &config.scope, &readiness, &metrics);
         let reconciler = Arc::new(Reconciler {
             observed: observed.clone(),
-            sources: sources(&parts, &waiting),
+            sources: sources(&parts, &config, &watches, &waiting),
             scaler: config.scaler(),
             lookup: Lookup::new(client.clone()),
             events,
             metrics: ReconcileMetrics::new(&metrics, observed.clone(), requeue.clone()),
         });
 
-        let mut watches = Watches::new(client.clone(), &config.scope, &readiness, &metrics);
         feeds::watch(&mut watches, &observed);
         wake::watch_pods(&mut watches, &waiting);
         let interceptors = config
@@ -222,8 +223,18 @@ fn note_missing_engine(observed: &mut Observed) {
 }
 
 /// The areas that have something to say in the status of routes.
-fn sources(_parts: &Parts, waiting: &Arc<WaitingForNode>) -> Vec<Arc<dyn ConditionSource>> {
-    vec![Arc::clone(waiting) as Arc<dyn ConditionSource>]
+fn sources(
+    parts: &Parts,
+    config: &Config,
+    watches: &Watches,
+    waiting: &Arc<WaitingForNode>,
+) -> Vec<Arc<dyn ConditionSource>> {
+    let mut sources: Vec<Arc<dyn ConditionSource>> = vec![Arc::clone(waiting) as _];
+    if let Some(settings) = &config.gateway {
+        let scope = ScopeWatch::new(watches.namespaces());
+        sources.push(Arc::new(gateway::start(parts, settings.clone(), scope)));
+    }
+    sources
 }
 
 /// The admin port. `/healthz` is what the add-on's operator calls liveness.

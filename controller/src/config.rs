@@ -11,7 +11,11 @@ use std::{
 use rouse_daemon::duration;
 use rouse_kubernetes::{Scope, ScopeArgs, lease::LeaseConfig};
 
-use crate::{WakeArgs, WakeConfig, scaled_object::ScalerAddress};
+use crate::{
+    WakeArgs, WakeConfig,
+    gateway::{GatewayArgs, GatewaySettings},
+    scaled_object::ScalerAddress,
+};
 
 /// The name of the Lease, in the release's namespace.
 const LEASE: &str = "rouse-controller";
@@ -78,6 +82,10 @@ pub struct Args {
     /// The namespaces whose objects are reconciled.
     #[command(flatten)]
     pub scope: ScopeArgs,
+
+    /// What is said about gateways.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
 }
 
 /// Checked settings.
@@ -103,6 +111,8 @@ pub struct Config {
     pub retry_period: Duration,
     /// What is done where KEDA does not act.
     pub wake: WakeConfig,
+    /// `None` where gateways are left to the user.
+    pub(crate) gateway: Option<GatewaySettings>,
 }
 
 /// Everything that is wrong with the options, together.
@@ -153,11 +163,13 @@ impl Config {
             ));
         }
         let scope = Scope::try_from(args.scope).map_err(|error| problems.push(error.to_string()));
-        let (Ok(scope), true) = (scope, problems.is_empty()) else {
-            return Err(ConfigError { problems });
-        };
         let namespace = args.namespace.filter(|namespace| !namespace.is_empty());
         let namespace = namespace.unwrap_or_else(|| own_namespace.to_owned());
+        let gateway = args.gateway.settings(&namespace);
+        let gateway = gateway.map_err(|error| problems.push(error.to_string()));
+        let (Ok(scope), Ok(gateway), true) = (scope, gateway, problems.is_empty()) else {
+            return Err(ConfigError { problems });
+        };
         Ok(Self {
             wake: args.wake.config(&namespace),
             listen: SocketAddr::new(args.bind_address, args.port),
@@ -169,6 +181,7 @@ impl Config {
             lease_duration: args.lease_duration,
             renew_deadline: args.renew_deadline,
             retry_period: args.retry_period,
+            gateway,
         })
     }
 

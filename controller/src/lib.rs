@@ -20,6 +20,7 @@ mod config;
 mod definition;
 mod event;
 mod feeds;
+mod gateway;
 mod lookup;
 mod metrics;
 mod observed;
@@ -36,6 +37,7 @@ mod writer;
 pub use self::{
     app::{App, StartError},
     config::{Args, Config, ConfigError},
+    gateway::GatewayArgs,
     run::run,
     wake::{WakeArgs, WakeConfig},
 };
