@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     condition::ConditionSource,
     config::Config,
-    definition, event, feeds,
+    definition, engine, event, feeds,
     gateway::{self, ScopeWatch},
     lookup::Lookup,
     metrics::ReconcileMetrics,
@@ -140,9 +140,11 @@ impl App {
             // Whoever leads has to know everything that there is, or it would report as missing what it has not heard of.
             if shutdown.run_until_cancelled(watches.synced()).await.is_some() {
                 observed.update(note_missing_engine);
+                let engine = engine::watch(client.clone(), observed);
+                let engine = shutdown.run_until_cancelled(engine);
                 let campaign = election.run(shutdown.clone());
                 let work = run_while_leading(reconciler, requeue, client, leadership, shutdown.clone());
-                tokio::join!(campaign, work);
+                tokio::join!(campaign, work, engine);
             }
             watches.stop().await;
         });

@@ -79,13 +79,30 @@ pub struct Args {
     #[command(flatten)]
     pub wake: WakeArgs,
 
-    /// The namespaces whose objects are reconciled.
-    #[command(flatten)]
-    pub scope: ScopeArgs,
-
     /// What is said about gateways.
     #[command(flatten)]
     pub gateway: GatewayArgs,
+
+    /// The namespaces whose objects are reconciled, separated by commas. Every namespace when empty.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_OPERATOR_WATCH_NAMESPACE",
+        value_name = "NAMESPACES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub watch_namespace: String,
+
+    /// Reconciles the objects of the namespaces whose labels match, as they come and go. Not together with
+    /// --watch-namespace.
+    #[arg(
+        long,
+        env = "ROUSE_WATCH_NAMESPACE_SELECTOR",
+        value_name = "SELECTOR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub watch_namespace_selector: String,
 }
 
 /// Checked settings.
@@ -162,7 +179,12 @@ impl Config {
                 args.retry_period, args.renew_deadline
             ));
         }
-        let scope = Scope::try_from(args.scope).map_err(|error| problems.push(error.to_string()));
+        // The operator's own setting; the other parts' has another name.
+        let scope = ScopeArgs {
+            watch_namespace: args.watch_namespace,
+            watch_namespace_selector: args.watch_namespace_selector,
+        };
+        let scope = Scope::try_from(scope).map_err(|error| problems.push(error.to_string()));
         let namespace = args.namespace.filter(|namespace| !namespace.is_empty());
         let namespace = namespace.unwrap_or_else(|| own_namespace.to_owned());
         let gateway = args.gateway.settings(&namespace);

@@ -225,7 +225,7 @@ where
             for name in &vanished {
                 observed.delete_workload(&self.workload(name));
             }
-            observed.workloads_watched(self.workload_kind.clone());
+            observed.workloads_watched(&self.workload_kind);
         });
     }
 

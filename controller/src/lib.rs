@@ -8,16 +8,11 @@
 //!
 //! Every replica watches, so that the next leader knows everything already; only the leader writes.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the seams first: what builds on them follows"
-)]
-
 mod app;
 mod condition;
 mod config;
 mod definition;
+mod engine;
 mod event;
 mod feeds;
 mod gateway;

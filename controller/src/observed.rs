@@ -277,12 +277,12 @@ impl Observed {
     }
 
     /// Objects of this kind are watched, and all that exist have been applied.
-    pub(crate) fn workloads_watched(&mut self, kind: WorkloadKind) {
+    pub(crate) fn workloads_watched(&mut self, kind: &WorkloadKind) {
         if self.watched_workloads.insert(kind.clone()) {
             let concerned = self
                 .by_workload
                 .iter()
-                .filter(|(workload, _)| workload.kind == kind);
+                .filter(|(workload, _)| workload.kind == *kind);
             self.dirty
                 .extend(concerned.flat_map(|(_, users)| users.routes.iter().cloned()));
         }

@@ -18,6 +18,10 @@ pub(crate) struct Parts {
     /// The routes and what they name, kept up to date by the reconciler's watches.
     pub(crate) observed: SharedObserved,
     /// Where a route is queued whose status may have to be written anew.
+    #[allow(
+        dead_code,
+        reason = "for areas that are condition sources and know it by themselves"
+    )]
     pub(crate) requeue: Requeue,
     /// Whether this process may write. Writes are made within a term: they stop when its token is cancelled.
     pub(crate) leadership: watch::Receiver<Leadership>,

@@ -106,7 +106,7 @@ impl Reconciler {
             LOOK_FOR_MISSING
         };
         self.observed.update_for(&route.id, |observed| {
-            observed.workload_looked_up(&workload, found)
+            observed.workload_looked_up(&workload, found);
         });
         Some(again)
     }
@@ -218,6 +218,3 @@ fn report(route: &Route, what: &'static str, error: &WriteError) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

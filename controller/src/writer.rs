@@ -1,13 +1,12 @@
 //! Every write of the reconciler to the API server: within a term of leadership, under a timeout, counted.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use rouse_api::{HTTPScaledObject, InterceptorRoute};
-use rouse_daemon::chain::chain;
 use rouse_routing::RouteKind;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -89,7 +88,9 @@ impl Writer {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(desired);
         let request = api.patch(&route.id.name, &parameters, &patch);
-        self.write(Written::ScaledObject, request).await.map(read)
+        self.write(Written::ScaledObject, request)
+            .await
+            .map(|object| read(&object))
     }
 
     /// Makes Rouse's what the add-on's operator wrote of a ScaledObject, if it did, so that the next apply says all of it.
@@ -131,7 +132,9 @@ impl Writer {
         let api = self.scaled_objects(route);
         let (parameters, patch) = (manager(), Patch::Merge(&patch));
         let request = api.patch(&route.id.name, &parameters, &patch);
-        self.write(Written::ScaledObject, request).await.map(read)
+        self.write(Written::ScaledObject, request)
+            .await
+            .map(|object| read(&object))
     }
 
     /// Deletes the route's ScaledObject, unless it has been replaced by another one meanwhile.
@@ -260,6 +263,6 @@ fn manager() -> PatchParams {
     }
 }
 
-fn read(object: ScaledObjectResource) -> ScaledObject {
+fn read(object: &ScaledObjectResource) -> ScaledObject {
     ScaledObject::read(&object.metadata, &object.spec, &object.status)
 }

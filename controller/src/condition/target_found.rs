@@ -7,7 +7,7 @@ use rouse_api::condition::{
     REASON_WORKLOAD_NOT_FOUND, REASON_WORKLOAD_UNKNOWN, TARGET_FOUND,
 };
 
-use super::{Finding, Status};
+use super::Finding;
 use crate::observed::{Existence, ObjectName, Observed, Route, Target};
 
 /// What is missing: the reason, and its words.
@@ -35,11 +35,6 @@ pub(crate) fn find(observed: &Observed, route: &Route) -> Finding {
         return Finding::unknown(TARGET_FOUND, REASON_WORKLOAD_UNKNOWN, text);
     }
     Finding::holds(TARGET_FOUND, REASON_FOUND, "")
-}
-
-/// Whether what is found says that requests cannot be answered.
-pub(crate) fn is_missing(finding: &Finding) -> bool {
-    finding.kind == TARGET_FOUND && finding.status == Status::False
 }
 
 fn service_problem(observed: &Observed, route: &Route, target: Target<'_>) -> Option<Missing> {

@@ -99,14 +99,15 @@ impl SharedObserved {
         }
     }
 
+    /// Changes whenever something of a route, or something that a route is concerned by, does. For areas that look at all
+    /// routes: wait for a change, wait a moment for more, and [`read`](Self::read).
+    #[allow(dead_code, reason = "the gateway objects are made from all routes")]
+    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
     /// Every route's id.
     pub(crate) fn route_ids(&self) -> Vec<RouteId> {
         self.read(|observed| observed.routes().map(|route| route.id.clone()).collect())
-    }
-
-    /// Changes whenever something of a route, or something that a route is concerned by, does. For areas that look at all
-    /// routes: wait for a change, wait a moment for more, and [`read`](Self::read).
-    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
-        self.revision.subscribe()
     }
 }

@@ -74,13 +74,20 @@ impl Reconciler {
                     .update_for(&route.id, |observed| observed.apply_scaled_object(applied));
                 Ok(())
             }
-            Err(error) => {
-                if is_kind_missing(&error) {
-                    self.observed
-                        .update(|observed| observed.set_engine(Engine::Missing));
+            Err(error) if is_kind_missing(&error) => {
+                let mut was_present = false;
+                self.observed.update(|observed| {
+                    was_present = observed.engine() == Engine::Present;
+                    observed.set_engine(Engine::Missing);
+                });
+                if was_present {
+                    tracing::error!(
+                        "KEDA is gone: the cluster has no scaledobjects.keda.sh; nothing is scaled until it has"
+                    );
                 }
-                Err(refused(route, "apply the ScaledObject", &error))
+                Err(Refused { text: None })
             }
+            Err(error) => Err(refused(route, "apply the ScaledObject", &error)),
         }
     }
 }

@@ -13,8 +13,8 @@ pub(crate) const API_VERSION: &str = "keda.sh/v1alpha1";
 /// Its kind.
 pub(crate) const KIND: &str = "ScaledObject";
 
-/// The name of its definition.
-pub(crate) const DEFINITION: &str = "scaledobjects.keda.sh";
+/// Its name in paths.
+pub(crate) const RESOURCE: &str = "scaledobjects";
 
 /// A ScaledObject. KEDA's own type has a hundred fields, of which Rouse writes ten and reads three: the rest is to pass
 /// through, whatever the version of KEDA.
@@ -45,7 +45,7 @@ impl Resource for ScaledObjectResource {
     }
 
     fn plural((): &()) -> Cow<'_, str> {
-        "scaledobjects".into()
+        RESOURCE.into()
     }
 
     fn meta(&self) -> &ObjectMeta {

@@ -220,10 +220,15 @@ impl Write<'_> {
         own
     }
 
-    /// An update that is not an apply: its changes become the manager's own.
+    /// An update that is not an apply: its changes become the manager's own. It may say itself who had which field before.
     fn stored_update(&self, store: &mut Store, live: &Value, mut next: Value) -> Written {
         self.keep(live, &mut next);
-        fields::record_update(live, &mut next, self.manager, self.subresource);
+        let mut before = live.clone();
+        let owners = &next["metadata"]["managedFields"];
+        if owners.is_array() {
+            before["metadata"]["managedFields"] = owners.clone();
+        }
+        fields::record_update(&before, &mut next, self.manager, self.subresource);
         self.stored(store, live, next)
     }
 
