@@ -6,6 +6,7 @@
 
 mod case;
 mod crds;
+mod environment;
 mod examples;
 mod grace;
 mod helm;
@@ -120,6 +121,7 @@ impl Tests {
 /// What holds of Rouse's own chart, whatever the values.
 fn rouse(root: &Path, objects: &Objects, case: &Case) -> anyhow::Result<()> {
     crds::check_rendered(root, objects)?;
+    environment::check(root, objects)?;
     permissions::check(objects)?;
     security::check(objects)?;
     grace::check(objects)?;

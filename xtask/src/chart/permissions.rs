@@ -1,5 +1,7 @@
 //! What the components may do in the cluster, and no more.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::objects::{Objects, describe, list, text};
@@ -12,6 +14,7 @@ pub(super) fn check(objects: &Objects) -> anyhow::Result<()> {
     for role in roles {
         let component = text(role, "/metadata/labels/app.kubernetes.io~1component");
         let writes = component == "operator" || component == "rbac";
+        let mut seen = BTreeSet::new();
         for rule in list(role, "/rules") {
             let said = || format!("{}: {rule}", describe(role));
             let (groups, resources, verbs) = (
@@ -24,6 +27,17 @@ pub(super) fn check(objects: &Objects) -> anyhow::Result<()> {
                 "allows nothing: {}",
                 said()
             );
+            let is_named = rule.get("resourceNames").is_some();
+            for (group, resource) in groups
+                .iter()
+                .flat_map(|group| resources.iter().map(move |resource| (*group, *resource)))
+            {
+                anyhow::ensure!(
+                    seen.insert((group, resource, is_named)),
+                    "speaks of {resource} twice: {}",
+                    said()
+                );
+            }
             anyhow::ensure!(
                 !resources.contains(&"secrets"),
                 "allows to read Secrets: {}",

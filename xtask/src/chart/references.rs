@@ -54,11 +54,6 @@ fn deployment(objects: &Objects, deployment: &Value) -> anyhow::Result<()> {
             has_port(deployment, port).context(probe)?;
         }
     }
-    for variable in list(deployment, &format!("{pod}/containers/0/env")) {
-        // Helm reads every number as a floating-point one, and writes the larger with an exponent.
-        let value = text(variable, "/value");
-        anyhow::ensure!(!value.contains("e+"), "{} is {value}", text(variable, "/name"));
-    }
     if let Some(service) = environment(deployment, "KEDA_HTTP_SCALER_TARGET_ADMIN_SERVICE") {
         let namespace =
             environment(deployment, "KEDA_HTTP_SCALER_TARGET_ADMIN_NAMESPACE").unwrap_or_default();
