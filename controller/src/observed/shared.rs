@@ -101,7 +101,6 @@ impl SharedObserved {
 
     /// Changes whenever something of a route, or something that a route is concerned by, does. For areas that look at all
     /// routes: wait for a change, wait a moment for more, and [`read`](Self::read).
-    #[allow(dead_code, reason = "the gateway objects are made from all routes")]
     pub(crate) fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }

@@ -1,21 +1,16 @@
 //! A cluster with routes, and controllers to run against it.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
+use clap::Parser;
 use rouse_api::{HTTPScaledObject, InterceptorRoute, condition::Condition};
-use rouse_controller::{App, Config, WakeConfig};
+use rouse_controller::{App, Args, Config};
 use rouse_fake_api_server::{FakeApiServer, RequestRecord};
-use rouse_kubernetes::Scope;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 /// How long a metric is waited for.
 const PATIENCE: Duration = Duration::from_mins(5);
-
-static REPLICAS: AtomicUsize = AtomicUsize::new(0);
 
 /// An API server with the release's namespace.
 pub(crate) async fn cluster() -> FakeApiServer {
@@ -24,19 +19,26 @@ pub(crate) async fn cluster() -> FakeApiServer {
     server
 }
 
+/// The settings of a replica, as they are by default but for the wake, which needs interceptors. Short terms, so that a lost
+/// one is soon seen.
 pub(crate) fn config() -> Config {
-    Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        external_scaler_service: "keda-add-ons-http-external-scaler".to_owned(),
-        external_scaler_port: 9090,
-        namespace: "keda".to_owned(),
-        scope: Scope::All,
-        identity: format!("replica-{}", REPLICAS.fetch_add(1, Ordering::Relaxed)),
-        lease_duration: Duration::from_secs(8),
-        renew_deadline: Duration::from_secs(5),
-        retry_period: Duration::from_millis(200),
-        wake: WakeConfig { interceptors: None },
-    }
+    let options = [
+        "controller",
+        "--bind-address=127.0.0.1",
+        "--port=0",
+        "--lease-duration=8s",
+        "--renew-deadline=5s",
+        "--retry-period=200ms",
+        "--wake-fallback=false",
+    ];
+    let cli = Cli::try_parse_from(options).expect("options");
+    Config::new(cli.args, "keda").expect("settings")
+}
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
 }
 
 /// A replica of the controller.
