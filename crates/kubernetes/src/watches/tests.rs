@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use rouse_api::HTTPScaledObject;
 use rouse_fake_api_server::{FakeApiServer, Fault, Verb};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::testing::{Recorder, eventually};
@@ -35,6 +35,11 @@ impl Process {
         });
         self.watches.feed(Feed::required("ConfigMap"), Arc::clone(&sink));
         sink
+    }
+
+    async fn synced(&self) {
+        let synced = timeout(Duration::from_mins(1), self.watches.synced()).await;
+        assert!(synced.is_ok(), "{}", self.report());
     }
 
     fn report(&self) -> String {
@@ -74,7 +79,7 @@ async fn ready_when_every_kind_is_known_and_then_follows_changes() {
     let mut process = Process::start(&api, &Scope::All);
     let sink = process.config_maps();
     assert_eq!(process.report(), "waiting for ConfigMap");
-    process.watches.synced().await;
+    process.synced().await;
     assert_eq!(process.report(), "ready");
     assert_eq!(sink.seen(), ["shop/a=1"]);
 
@@ -95,7 +100,7 @@ async fn a_list_after_a_gap_deletes_what_went_in_it() {
     apply(&api, "shop", "b", "1");
     let mut process = Process::start(&api, &Scope::All);
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
 
     api.refuse_connections();
     api.delete::<ConfigMap>("shop", "a");
@@ -112,7 +117,7 @@ async fn an_api_server_that_is_away_leaves_everything_as_it_is() {
     apply(&api, "shop", "a", "1");
     let mut process = Process::start(&api, &Scope::All);
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
 
     api.refuse_connections();
     sleep(Duration::from_mins(1)).await;
@@ -164,7 +169,7 @@ async fn an_api_server_that_hangs_is_noticed_and_found_again() {
     let api = FakeApiServer::start().await;
     let mut process = Process::start(&api, &Scope::All);
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
     api.stop_answering();
     sleep(Duration::from_secs(50)).await;
     assert_eq!(
@@ -184,7 +189,7 @@ async fn a_watch_that_stalls_without_closing_is_noticed() {
     let api = FakeApiServer::start().await;
     let mut process = Process::start(&api, &Scope::All);
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
     api.wait_for_watches("configmaps", 1).await;
 
     // Nothing more comes, its end neither.
@@ -207,7 +212,7 @@ async fn a_quiet_watch_is_begun_anew_without_a_list_and_is_not_called_silent() {
     let api = FakeApiServer::start().await;
     let mut process = Process::start(&api, &Scope::All);
     let _sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
     for _ in 0..300 {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(process.report(), "ready");
@@ -262,7 +267,7 @@ async fn a_missing_optional_kind_does_not_block_readiness() {
     process
         .watches
         .feed(Feed::optional("HTTPScaledObject"), Arc::clone(&routes));
-    process.watches.synced().await;
+    process.synced().await;
     assert!(
         process.report().starts_with("ready; degraded: "),
         "{}",
@@ -284,7 +289,7 @@ async fn listed_namespaces_are_watched_and_no_others() {
     let scope = Scope::Namespaces(vec!["a".to_owned(), "c".to_owned()]);
     let mut process = Process::start(&api, &scope);
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
     assert_eq!(sink.seen(), ["a/x=1", "c/x=1"]);
     let lists = requests(&api, Verb::List, "configmaps");
     assert_eq!(lists, 2, "one in each");
@@ -299,7 +304,7 @@ async fn namespaces_by_labels_come_and_go() {
     label(&api, "a", "yes");
     let mut process = Process::start(&api, &Scope::Selector("tenant=yes".to_owned()));
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
     assert_eq!(sink.seen(), ["a/x=1"]);
     api.wait_for_watches("configmaps", 1).await;
 
@@ -335,7 +340,7 @@ async fn a_relist_of_one_namespace_deletes_nothing_of_another() {
     let scope = Scope::Namespaces(vec!["a".to_owned(), "b".to_owned()]);
     let mut process = Process::start(&api, &scope);
     let sink = process.config_maps();
-    process.watches.synced().await;
+    process.synced().await;
     api.delete::<ConfigMap>("a", "x");
     api.compact();
     let seen = || sink.seen() == ["b/x=1"];
@@ -358,7 +363,7 @@ async fn one_bad_object_in_a_list_does_not_hide_the_others() {
     let mut process = Process::start(&api, &Scope::All);
     let sink = Recorder::new(|_: &Service| "it".to_owned());
     process.watches.feed(Feed::required("Service"), Arc::clone(&sink));
-    process.watches.synced().await;
+    process.synced().await;
     assert_eq!(sink.seen(), ["shop/good=it"]);
     service("bad", json!(81));
     eventually("the repaired one is known", SOON, || sink.count() == 2).await;
