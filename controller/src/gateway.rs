@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use self::args::GatewayArgs;
 pub(crate) use self::{
-    run::{GatewayConditions, start},
+    run::start,
     settings::{GatewaySettings, ScopeWatch},
 };
 

@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{
-    ownership::Ownership,
     resource::{
         ENVOY_GATEWAY, Gateway, GatewayClass, HttpRoute, HttpRouteRule, Kind, ReferenceGrant, Resource,
         Service, TrafficPolicy,
@@ -57,7 +56,6 @@ pub(super) struct WrittenObject {
 #[derive(Debug, Clone)]
 pub(super) struct Observed {
     pub(super) settings: Arc<GatewaySettings>,
-    pub(super) ownership: Ownership,
     pub(super) scope: Scope,
     pub(super) route_objects: Vec<RouteObject>,
     pub(super) service: Collection<Service>,

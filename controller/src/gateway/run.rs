@@ -56,7 +56,6 @@ struct Sources {
 struct Loop {
     parts: Parts,
     settings: Arc<GatewaySettings>,
-    ownership: Ownership,
     sources: Sources,
     scope: ScopeWatch,
     changed: Arc<Notify>,
@@ -81,8 +80,7 @@ pub(crate) fn start(parts: &Parts, settings: GatewaySettings, scope: ScopeWatch)
     let work = Loop {
         sources: Sources::start(parts, &settings, &scope, &ownership, &changed),
         settings: Arc::new(settings),
-        applier: Applier::new(parts.client.clone(), ownership.clone()),
-        ownership,
+        applier: Applier::new(parts.client.clone(), ownership),
         scope,
         changed,
         conditions: Arc::clone(&conditions.conditions),
@@ -231,7 +229,6 @@ impl Loop {
     fn observe(&self) -> Option<Observed> {
         Some(Observed {
             settings: Arc::clone(&self.settings),
-            ownership: self.ownership.clone(),
             scope: self.scope.current()?,
             route_objects: self.parts.observed.read(served),
             service: self.sources.service.snapshot(),

@@ -47,6 +47,7 @@ struct Setting {
 /// What is observed at first, and what is written later.
 struct Case {
     observed: Observed,
+    ownership: Ownership,
 }
 
 #[test]
@@ -212,6 +213,7 @@ impl Case {
         }
         let mut case = Self {
             observed: empty(&setting),
+            ownership: Ownership::new("keda"),
         };
         for document in documents {
             case.add(document);
@@ -246,12 +248,12 @@ impl Case {
                 let object = route(RouteKind::InterceptorRoute, &document);
                 observed.route_objects.extend(object);
             }
-            "HTTPRoute" => insert(&mut observed.http_routes, document, &observed.ownership),
-            "Gateway" => insert(&mut observed.gateways, document, &observed.ownership),
-            "GatewayClass" => insert(&mut observed.gateway_classes, document, &observed.ownership),
-            "ReferenceGrant" => insert(&mut observed.grants, document, &observed.ownership),
-            "BackendTrafficPolicy" => insert(&mut observed.policies, document, &observed.ownership),
-            "Service" => insert(&mut observed.service, document, &observed.ownership),
+            "HTTPRoute" => insert(&mut observed.http_routes, document, &self.ownership),
+            "Gateway" => insert(&mut observed.gateways, document, &self.ownership),
+            "GatewayClass" => insert(&mut observed.gateway_classes, document, &self.ownership),
+            "ReferenceGrant" => insert(&mut observed.grants, document, &self.ownership),
+            "BackendTrafficPolicy" => insert(&mut observed.policies, document, &self.ownership),
+            "Service" => insert(&mut observed.service, document, &self.ownership),
             // Part of the included manifests.
             "Namespace" | "Deployment" => {}
             other => panic!("{other}"),
@@ -260,7 +262,7 @@ impl Case {
 
     /// What an API server would do.
     fn carry_out(&mut self, plan: &Plan) {
-        let ownership = self.observed.ownership.clone();
+        let ownership = self.ownership.clone();
         for stale in &plan.delete {
             let observed = &mut self.observed;
             let name = &stale.object.name;
@@ -299,7 +301,6 @@ fn empty(setting: &Setting) -> Observed {
         (WrittenObject { kind, name }, words.to_owned())
     });
     Observed {
-        ownership: Ownership::new(&settings.interceptor.namespace),
         settings: Arc::new(settings.checked().unwrap()),
         scope: setting.scope.clone().map_or(Scope::All, |names| {
             Scope::Only(Arc::new(names.into_iter().map(Arc::from).collect()))

@@ -1,0 +1,151 @@
+//! Kinds that are missing, an API server that refuses or hangs, a term that ends.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_before_every_route_is_known() {
+    let server = server().await;
+    let first = Controller::leading(&server, settings(), &[]);
+    server.apply_json(http_route("team", "bot", "bot.test"));
+    until_written(&server, "team", "bot").await;
+    drop(first);
+    server.clear_requests();
+    server.inject(Fault::hang().on("httproutes").always());
+    let _second = Controller::leading(&server, settings(), &[]);
+    server.wait_for_watches("referencegrants", 1).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(gateway_writes(&server), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_the_gateway_api_is_looked_at_now_and_then() {
+    let server = server().await;
+    server.remove_group(GATEWAY_API);
+    let controller = Controller::leading(&server, settings(), &[scaled_object("team", "bot", "bot.test")]);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(controller.condition("team", "bot"), None);
+    // Four kinds in two versions each, every ten seconds.
+    let asked = server
+        .requests()
+        .iter()
+        .filter(|record| record.path.starts_with("/apis/gateway.networking.k8s.io"))
+        .count();
+    assert!((10..=100).contains(&asked), "{asked} requests in 100 s");
+    server.add_group(GATEWAY_API);
+    add_gateway(&server);
+    server.apply_json(http_route("team", "bot", "bot.test"));
+    until_written(&server, "team", "bot").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_envoy_gateways_kinds_there_is_a_permission_alone() {
+    let server = server().await;
+    server.remove_group("gateway.envoyproxy.io");
+    let _controller = Controller::leading(&server, settings(), &[]);
+    server.apply_json(http_route("team", "bot", "bot.test"));
+    server
+        .eventually("a grant is there", |server| grant(server, "team").is_some())
+        .await;
+    server.add_group("gateway.envoyproxy.io");
+    until_written(&server, "team", "bot").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_gateway_api_gets_its_own_version() {
+    let server = server().await;
+    server.remove_kind("referencegrants");
+    server.add_kind(rouse_fake_api_server::Kind::new(
+        "gateway.networking.k8s.io/v1beta1",
+        "ReferenceGrant",
+        "referencegrants",
+    ));
+    let _controller = Controller::leading(&server, settings(), &[]);
+    server.apply_json(http_route("team", "bot", "bot.test"));
+    until_written(&server, "team", "bot").await;
+    let versions: Vec<String> = server
+        .writes()
+        .into_iter()
+        .filter(|record| record.resource == "referencegrants")
+        .map(|record| record.path)
+        .collect();
+    assert!(
+        versions.iter().all(|path| path.contains("/v1beta1/")),
+        "{versions:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_read_is_done_without() {
+    let server = server().await;
+    for kind in ["gateways", "gatewayclasses"] {
+        server.inject(Fault::status(403).on(kind).always());
+    }
+    let _controller = Controller::leading(&server, settings(), &[]);
+    server.apply_json(with_status(http_route("team", "bot", "bot.test"), "True"));
+    until_written(&server, "team", "bot").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_is_told_and_tried_again() {
+    let server = server().await;
+    server.inject(Fault::status(403).on("referencegrants").on_writes().always());
+    let controller = Controller::leading(&server, settings(), &[scaled_object("team", "bot", "bot.test")]);
+    server.apply_json(with_status(http_route("team", "bot", "bot.test"), "True"));
+    controller
+        .until_condition(Status::False, "ReferenceGrantMissing")
+        .await;
+    server.clear_requests();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let tries = gateway_writes(&server).len();
+    assert!((3..=13).contains(&tries), "{tries} tries in 60 s");
+    server.clear_faults();
+    controller.until_condition(Status::True, "Routed").await;
+    assert!(grant(&server, "team").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_is_given_up_and_the_others_go_on() {
+    let server = server().await;
+    server.inject(
+        Fault::hang()
+            .on("referencegrants")
+            .of("rouse-httproutes-a")
+            .always(),
+    );
+    let _controller = Controller::leading(&server, settings(), &[]);
+    server.apply_json(http_route("a", "bot", "a.test"));
+    server.apply_json(http_route("b", "bot", "b.test"));
+    until_written(&server, "b", "bot").await;
+    server.apply_json(http_route("c", "bot", "c.test"));
+    until_written(&server, "c", "bot").await;
+    assert!(grant(&server, "a").is_none());
+    server.clear_faults();
+    until_written(&server, "a", "bot").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_leader_writes() {
+    let server = server().await;
+    let route = scaled_object("team", "bot", "bot.test");
+    let controller = Controller::start(&server, settings(), ScopeWatch::All, &[route], false);
+    server.apply_json(with_status(http_route("team", "bot", "bot.test"), "True"));
+    controller.until_condition(Status::True, "Routed").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(gateway_writes(&server), Vec::<String>::new());
+    // Its term ends while a write is under way.
+    server.inject(Fault::hang().verb(Verb::Patch).always());
+    let term = CancellationToken::new();
+    controller
+        .leadership
+        .send_replace(Leadership::Leader(term.clone()));
+    server.wait_for_requests(Verb::Patch, "referencegrants", 1).await;
+    term.cancel();
+    server.clear_faults();
+    server.clear_requests();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(gateway_writes(&server), Vec::<String>::new());
+    controller
+        .leadership
+        .send_replace(Leadership::Leader(CancellationToken::new()));
+    until_written(&server, "team", "bot").await;
+}
