@@ -6,6 +6,7 @@ mod karpenter;
 mod keda;
 mod nodes;
 mod prometheus;
+mod wake;
 mod workload;
 
 use crate::case::Case;
@@ -16,6 +17,7 @@ pub const ALL: &[Case] = &[
     workload::CHATBOT_ANSWERS_WHEN_SCALED_BY_HAND,
     nodes::POD_ON_A_SECOND_NODE_ANSWERS,
     keda::CRON_TRIGGER_MAKES_AN_HPA,
+    wake::CHATBOT_WAKES_FROM_ZERO,
     faults::KILLED_CONTAINER_IS_STARTED_AGAIN,
     faults::PODS_ANSWER_WHILE_THE_API_SERVER_IS_AWAY,
     karpenter::KARPENTER_MAKES_A_NODE_FOR_A_PENDING_POD_AND_IT_RUNS,
