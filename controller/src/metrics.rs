@@ -177,7 +177,7 @@ impl Collector for StateCollector {
         }
         let queued = encoder.encode_descriptor(
             "rouse_controller_queued_routes",
-            "Routes that wait to be reconciled",
+            "Routes that wait to be reconciled, or are being reconciled",
             None,
             MetricType::Gauge,
         )?;

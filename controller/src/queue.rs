@@ -70,9 +70,9 @@ impl Requeue {
         self.queue.schedule(id, Instant::now() + DEBOUNCE);
     }
 
-    /// How many routes are queued.
+    /// How many routes are queued or at work.
     pub(crate) fn len(&self) -> usize {
-        self.queue.state.lock().due.len()
+        self.queue.state.lock().entries.len()
     }
 
     /// The next route that is due and not at work. Give it back with [`done`](Self::done).

@@ -98,6 +98,7 @@ fn age(route: &Route) -> (Timestamp, Arc<str>) {
 fn of_users_own(observed: &Observed, route: &Route) -> Option<Finding> {
     let findings = observed
         .scaled_objects_for(&route.id)
+        .filter(|object| !object.is_deleting)
         .map(|object| verdict(object));
     // The worst of them, should there be several.
     findings.min_by_key(|finding| match finding.status {

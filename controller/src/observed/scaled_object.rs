@@ -25,6 +25,8 @@ pub(crate) struct ScaledObject {
     pub(crate) routes: Vec<RouteId>,
     /// The uids of its owners.
     pub(crate) owners: Box<[Box<str>]>,
+    /// It is on its way out; KEDA's finalizer may hold it for a while.
+    pub(crate) is_deleting: bool,
     /// The user has stopped KEDA from scaling.
     pub(crate) is_paused: bool,
     /// What KEDA says of it.
@@ -56,6 +58,7 @@ impl ScaledObject {
             workload: workload(&name.namespace, spec),
             routes: routes(&name.namespace, spec),
             owners: owners.iter().map(|owner| Box::from(owner.uid.as_str())).collect(),
+            is_deleting: metadata.deletion_timestamp.is_some(),
             is_paused: annotation(PAUSED_REPLICAS_ANNOTATION).is_some()
                 || annotation(PAUSED_ANNOTATION).is_some_and(is_true_in_go),
             ready: verdict(status),

@@ -44,12 +44,12 @@ impl Reconciler {
             return Ok(());
         }
         if route.skips_scaled_object() {
-            let Some(owned) = owned else { return Ok(()) };
+            // The watch tells when it is gone.
+            let Some(owned) = owned.filter(|owned| !owned.is_deleting) else {
+                return Ok(());
+            };
             let deleted = writer.delete_scaled_object(route, owned).await;
-            deleted.map_err(|error| refused(route, "delete the ScaledObject", &error))?;
-            self.observed
-                .update_for(&route.id, |observed| observed.delete_scaled_object(&name));
-            return Ok(());
+            return deleted.map_err(|error| refused(route, "delete the ScaledObject", &error));
         }
         if !route.wants_scaled_object() {
             return Ok(());

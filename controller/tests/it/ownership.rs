@@ -1,14 +1,25 @@
 //! Whose the objects are: the add-on's, the users', Rouse's.
 
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
 use rouse_api::HTTPScaledObject;
+use rouse_fake_api_server::{FakeApiServer, Verb};
 use serde_json::{Value, json};
 
 use crate::support::{
     add_route, add_target, add_tenant, cluster, edit, scaled_object, short, start_leader, until, writes,
 };
 
+/// ScaledObjects as KEDA reaches them.
+fn scaled_objects(server: &FakeApiServer) -> Api<DynamicObject> {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject"));
+    Api::namespaced_with(server.client(), "default", &kind)
+}
+
 /// A ScaledObject as the add-on's operator left it.
-fn add_operators(server: &rouse_fake_api_server::FakeApiServer, uid: &Value) {
+fn add_operators(server: &FakeApiServer, uid: &Value) {
     let mut object = json!({
         "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
         "metadata": {
@@ -166,8 +177,42 @@ async fn a_skipped_scaled_object_is_deleted_and_the_users_own_is_not() {
         add_tenant(&server, "default", name);
         until(&server, "default", name, "Ready", "True Reconciled").await;
     }
+    // KEDA's finalizer: it takes its own time to let go.
+    let held = json!({ "metadata": { "finalizers": ["finalizer.keda.sh"] } });
+    edit(&server, "scaledobjects", "default", "chatbot", &held);
     let skip = json!({ "metadata": { "annotations": { "httpscaledobject.keda.sh/skip-scaledobject-creation": "true" } } });
     edit(&server, "httpscaledobjects", "default", "chatbot", &skip);
+    until(&server, "default", "chatbot", "ScalerReady", "").await;
+    let live = scaled_object(&server, "default", "chatbot").unwrap();
+    assert!(!live["metadata"]["deletionTimestamp"].is_null());
+    let label = json!({ "metadata": { "labels": { "still": "here" } } });
+    edit(&server, "scaledobjects", "default", "chatbot", &label);
+    edit(
+        &server,
+        "httpscaledobjects",
+        "default",
+        "chatbot",
+        &json!({ "spec": { "hosts": ["new.test"] } }),
+    );
+    server
+        .eventually("the status is of the newest generation", |server| {
+            let object = server
+                .get_json("httpscaledobjects", "default", "chatbot")
+                .unwrap();
+            object["status"]["conditions"][0]["observedGeneration"] == object["metadata"]["generation"]
+        })
+        .await;
+    let requests = server.requests();
+    let deletions = requests.iter().filter(|request| request.verb == Verb::Delete);
+    assert_eq!(deletions.count(), 1, "asked for once");
+    scaled_objects(&server)
+        .patch(
+            "chatbot",
+            &PatchParams::default(),
+            &Patch::Merge(json!({ "metadata": { "finalizers": null } })),
+        )
+        .await
+        .expect("let go");
     server
         .eventually("the ScaledObject is gone", |server| {
             scaled_object(server, "default", "chatbot").is_none()
