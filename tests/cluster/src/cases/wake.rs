@@ -23,7 +23,7 @@ pub(super) const CHATBOT_WAKES_FROM_ZERO: Case = Case {
     about: "The user's manifests, unmodified but for the content of the image, and the user's way to try them: a port-forward \
             to the interceptor and `curl` with the host. The first request wakes the application through KEDA and is \
             answered, the second takes milliseconds; after `scaledownPeriod` and at most two polling intervals the pod \
-            is gone.",
+            is gone, and its HPA idle.",
     needs: &[Need::Rouse],
     smoke: true,
     bound: Duration::from_mins(6),
@@ -78,6 +78,10 @@ async fn chatbot_wakes_from_zero(trial: &mut Trial) -> anyhow::Result<()> {
     trial
         .evidence
         .note(format_args!("At zero {seconds} s after the last request:"));
+    let inactive = ("ScalingActive", "False");
+    cluster
+        .wait_for_condition(hpa, ("default", "keda-hpa-chatbot"), inactive, READY_BOUND)
+        .await?;
     trial.kubectl("get deployment,hpa").await?;
     Ok(())
 }
