@@ -1,11 +1,14 @@
 //! The cases, in the order in which they are run.
 
+mod behind_gateway;
 mod faults;
 mod gateway;
+mod held_for_node;
 mod karpenter;
 mod keda;
 mod nodes;
 mod prometheus;
+mod sick_neighbours;
 mod wake;
 mod workload;
 
@@ -20,10 +23,20 @@ pub const ALL: &[Case] = &[
     wake::CHATBOT_WAKES_FROM_ZERO,
     faults::KILLED_CONTAINER_IS_STARTED_AGAIN,
     faults::PODS_ANSWER_WHILE_THE_API_SERVER_IS_AWAY,
+    sick_neighbours::KILLED_SCALER_AND_CONTROLLER_LOSE_NOTHING,
+    sick_neighbours::RESTARTED_KEDA_OPERATOR_LOSES_NOTHING,
+    sick_neighbours::KEDA_GONE_FOR_TWO_MINUTES_LOSES_NOTHING,
+    sick_neighbours::API_SERVER_STOPPED_FOR_A_MINUTE_LOSES_NOTHING,
+    sick_neighbours::RESTARTED_ETCD_LOSES_NOTHING,
     karpenter::KARPENTER_MAKES_A_NODE_FOR_A_PENDING_POD_AND_IT_RUNS,
     karpenter::EMPTY_NODE_IS_REMOVED,
     karpenter::NODEPOOL_LIMIT_KEEPS_PODS_PENDING,
     karpenter::RECLAIMED_NODE_GETS_A_SUCCESSOR,
     gateway::GATEWAY_PROGRAMS_THE_USERS_HTTPROUTE,
+    behind_gateway::CHATBOT_WAKES_BEHIND_THE_GATEWAY,
+    held_for_node::HELD_REQUEST_IS_ANSWERED_WHEN_THE_NODE_HAS_COME,
+    held_for_node::ROLLOUT_DOES_NOT_LOSE_A_REQUEST_THAT_WAITS_FOR_A_NODE,
+    held_for_node::IMPATIENT_CLIENT_CAUSES_ONE_WAKE_AND_ONE_NODE,
+    held_for_node::NODEPOOL_LIMIT_IS_TOLD_AND_ENDS_THE_HOLD,
     prometheus::PROMETHEUS_SCRAPES_A_SERVICE,
 ];

@@ -29,7 +29,7 @@ pub(super) const GATEWAY_PROGRAMS_THE_USERS_HTTPROUTE: Case = Case {
             without a ReferenceGrant the gateway refuses that and answers 500, with one it answers 200. A request that takes \
             longer than 15 s is cut off with 504: Envoy's default, where no policy says otherwise.",
     needs: &[Need::Gateway],
-    smoke: true,
+    smoke: false,
     bound: Duration::from_mins(6),
     run: |trial| gateway_programs_the_users_httproute(trial).boxed_local(),
 };

@@ -30,7 +30,7 @@ pub(super) const KARPENTER_MAKES_A_NODE_FOR_A_PENDING_POD_AND_IT_RUNS: Case = Ca
     about: "The user's sqs-consumer (another image) fits on no node: its pod is Pending. Karpenter orders a node of the user's \
             NodePool (kwok's node class in the place of AWS's), which comes after 20 s with a real kubelet; the pod runs on it.",
     needs: NEEDS,
-    smoke: true,
+    smoke: false,
     bound: Duration::from_mins(4),
     run: |trial| makes_a_node(trial).boxed_local(),
 };
@@ -199,7 +199,10 @@ async fn reclaimed_node_gets_a_successor(trial: &mut Trial) -> anyhow::Result<()
 }
 
 /// The user's NodePool, changed as the case needs it, and the user's workload with the demo app's image, at zero.
-async fn set_up(trial: &mut Trial, change: impl FnOnce(NodePool) -> NodePool) -> anyhow::Result<NodePool> {
+pub(super) async fn set_up(
+    trial: &mut Trial,
+    change: impl FnOnce(NodePool) -> NodePool,
+) -> anyhow::Result<NodePool> {
     let cluster = trial.cluster().clone();
     let read = |path: &str| {
         let path = cluster.workspace().join("examples").join(path);
@@ -253,7 +256,7 @@ async fn node_of_the_pod(cluster: &Cluster) -> anyhow::Result<String> {
 }
 
 /// Waits until the NodePool has no node, and the machine of this one is gone too.
-async fn wait_until_gone(cluster: &Cluster, pool: &str, node: Option<&str>) -> anyhow::Result<()> {
+pub(super) async fn wait_until_gone(cluster: &Cluster, pool: &str, node: Option<&str>) -> anyhow::Result<()> {
     let own = cluster.as_own().context("a cluster of our own")?;
     cluster
         .wait_for("the NodePool has no nodes", BOUND, async || {

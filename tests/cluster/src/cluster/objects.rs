@@ -58,6 +58,27 @@ impl Cluster {
         .await
     }
 
+    /// Waits until a Deployment is asked for exactly this many pods, ready or not.
+    pub async fn wait_for_desired_replicas(
+        &self,
+        namespace: &str,
+        deployment: &str,
+        replicas: i32,
+        bound: Duration,
+    ) -> anyhow::Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client(), namespace);
+        let what = format!("{namespace}/{deployment} is scaled to {replicas}");
+        wait::until(&what, bound, async || {
+            let asked_for = api.get(deployment).await?.spec.and_then(|spec| spec.replicas);
+            if asked_for == Some(replicas) {
+                wait::done(())
+            } else {
+                wait::not_yet(format!("{asked_for:?}"))
+            }
+        })
+        .await
+    }
+
     /// Waits until a Deployment, as it is now, has every pod that it asks for, ready.
     pub async fn wait_for_available(
         &self,
