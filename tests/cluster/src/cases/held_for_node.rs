@@ -60,9 +60,15 @@ async fn answered_when_the_node_has_come(trial: &mut Trial) -> anyhow::Result<()
     );
     trial.kubectl("get nodes,nodeclaims").await?;
     trial.kubectl("get pods -n processing -o wide").await?;
-    let kind = ("http.keda.sh/v1alpha1", "HTTPScaledObject");
     cluster
-        .wait_for_condition(kind, (NAMESPACE, NAME), ("WaitingForNode", "False"), BOUND)
+        .wait_for("the status no longer says that it waits", BOUND, async || {
+            let message = condition_message(&cluster).await?;
+            if message.is_empty() {
+                wait::done(())
+            } else {
+                wait::not_yet(message)
+            }
+        })
         .await?;
 
     let answered = Instant::now();

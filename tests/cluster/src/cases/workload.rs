@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{case::Case, trial::Trial};
 
@@ -18,6 +19,7 @@ pub(super) const CHATBOT_ANSWERS_WHEN_SCALED_BY_HAND: Case = Case {
 
 async fn chatbot_answers_when_scaled_by_hand(trial: &mut Trial) -> anyhow::Result<()> {
     const BOUND: Duration = Duration::from_mins(1);
+    const CONNECT_BOUND: Duration = Duration::from_secs(1);
     let cluster = trial.cluster().clone();
     trial.apply_file("examples/chatbot.yaml").await?;
     trial.kubectl("scale deployment chatbot --replicas=1").await?;
@@ -28,7 +30,8 @@ async fn chatbot_answers_when_scaled_by_hand(trial: &mut Trial) -> anyhow::Resul
     let reach = cluster.reach("default", "chatbot", 8000).await?;
     cluster
         .wait_for("the pod listens", BOUND, async || {
-            tokio::net::TcpStream::connect(reach.addr()).await?;
+            // Short: where kube-proxy does not know the Service yet, this attempt never succeeds, and the next one may.
+            timeout(CONNECT_BOUND, TcpStream::connect(reach.addr())).await??;
             crate::wait::done(())
         })
         .await?;
