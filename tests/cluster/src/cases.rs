@@ -1,5 +1,6 @@
 //! The cases, in the order in which they are run.
 
+mod addon;
 mod behind_gateway;
 mod faults;
 mod gateway;
@@ -39,4 +40,26 @@ pub const ALL: &[Case] = &[
     held_for_node::IMPATIENT_CLIENT_CAUSES_ONE_WAKE_AND_ONE_NODE,
     held_for_node::NODEPOOL_LIMIT_IS_TOLD_AND_ENDS_THE_HOLD,
     prometheus::PROMETHEUS_SCRAPES_A_SERVICE,
+    addon::cold_start::GET,
+    addon::cold_start::POST,
+    addon::routing::HOST_ROUTING,
+    addon::routing::MULTIPLE_HOSTS,
+    addon::routing::WILDCARD_HOST,
+    addon::routing::PATH_ROUTING,
+    addon::routing::COMBINED_ROUTING,
+    addon::routing::MULTIPLE_RULES_TO_SAME_BACKEND,
+    addon::routing::HEADER_ROUTING,
+    addon::routing::HEADER_PRESENCE_ROUTING,
+    addon::routing::PORT_NAME,
+    addon::changes::ROUTE_UPDATE,
+    addon::changes::ROUTE_DELETION,
+    addon::scaling::CONCURRENT_ROUTING,
+    addon::scaling::CONCURRENCY_SCALING,
+    addon::scaling::RATE_SCALING,
+    addon::cold_start::READINESS_TIMEOUT,
+    addon::changes::GRACEFUL_SHUTDOWN,
+    addon::changes::VALIDATION,
+    addon::legacy::INTERCEPTOR_SCALED_OBJECT,
+    addon::legacy::INTERNAL_SERVICE,
+    addon::legacy::SKIP_SCALED_OBJECT_CREATION,
 ];

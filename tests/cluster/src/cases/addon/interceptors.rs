@@ -1,0 +1,52 @@
+//! What each interceptor knows: requests held and in flight by route, as its admin port tells.
+
+use anyhow::Context as _;
+use http::Request;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use serde_json::Value;
+
+use super::site::READY_BOUND;
+use crate::{cluster::Cluster, keda, wait};
+
+/// The counts of each ready interceptor, by `NAMESPACE/ROUTE`.
+pub(in crate::cases) async fn queues(cluster: &Cluster) -> anyhow::Result<Vec<Value>> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), keda::NAMESPACE);
+    let interceptors = ListParams::default().labels("app.kubernetes.io/component=interceptor");
+    let mut queues = Vec::new();
+    for pod in api.list(&interceptors).await?.items {
+        let conditions = pod
+            .status
+            .and_then(|status| status.conditions)
+            .unwrap_or_default();
+        let is_ready = conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let (true, Some(name)) = (is_ready, pod.metadata.name) else {
+            continue;
+        };
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{name}:9090/proxy/queue",
+            keda::NAMESPACE
+        );
+        let request = Request::get(path).body(Vec::new()).context("make a request")?;
+        queues.push(cluster.client().request(request).await?);
+    }
+    anyhow::ensure!(!queues.is_empty(), "no interceptor is ready");
+    Ok(queues)
+}
+
+/// Waits until every interceptor serves these routes, which are each `NAMESPACE/ROUTE`.
+pub(in crate::cases) async fn wait_until_routed(cluster: &Cluster, routes: &[String]) -> anyhow::Result<()> {
+    cluster
+        .wait_for("every interceptor has the routes", READY_BOUND, async || {
+            for queue in queues(cluster).await? {
+                let mut missing = routes.iter().filter(|route| queue.get(route).is_none());
+                if let Some(missing) = missing.next() {
+                    return wait::not_yet(format!("{missing} is not in {queue}"));
+                }
+            }
+            wait::done(())
+        })
+        .await
+}

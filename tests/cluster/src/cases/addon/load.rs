@@ -1,0 +1,77 @@
+//! Load at a steady rate, whatever the answers take.
+
+use std::{net::SocketAddr, time::Duration};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::site::COLD_BOUND;
+use crate::cluster::http::{self, Answer};
+
+/// GETs a path this many times a second, each time on a connection of its own, for as long as `meanwhile` takes. Every request
+/// has to be answered with 200.
+pub(super) async fn load_while<T>(
+    (addr, host, path): (SocketAddr, &str, &str),
+    per_second: u32,
+    meanwhile: LocalBoxFuture<'_, anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let mut requests = JoinSet::new();
+    let send = async {
+        let mut ticks = interval(Duration::from_secs(1) / per_second);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (host, path) = (host.to_owned(), path.to_owned());
+            requests.spawn(async move { http::get(addr, &host, &path, COLD_BOUND).await });
+        }
+    };
+    let result = tokio::select! {
+        result = meanwhile => result?,
+        () = send => anyhow::bail!("the load never ends"),
+    };
+    let (mut sent, mut failed) = (0, Vec::new());
+    while let Some(request) = requests.join_next().await {
+        sent += 1;
+        failed.extend(failure(&request?));
+    }
+    anyhow::ensure!(
+        failed.is_empty(),
+        "{} of {sent} requests failed: {:?}",
+        failed.len(),
+        failed.first()
+    );
+    Ok(result)
+}
+
+/// GETs a path over and over, one request after the other, for as long as `meanwhile` takes, at most `most` times. Every request
+/// has to be answered with 200.
+pub(super) async fn one_by_one_while<T>(
+    (addr, host, path): (SocketAddr, &str, &str),
+    most: u32,
+    meanwhile: LocalBoxFuture<'_, anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let send = async {
+        for _ in 0..most {
+            if let Some(failure) = failure(&http::get(addr, host, path, COLD_BOUND).await) {
+                return failure;
+            }
+        }
+        format!("{most} requests were not enough")
+    };
+    tokio::select! {
+        result = meanwhile => result,
+        failure = send => anyhow::bail!(failure),
+    }
+}
+
+/// Why this is not the answer that every request is to have.
+pub(super) fn failure(answer: &anyhow::Result<Answer>) -> Option<String> {
+    match answer {
+        Ok(answer) if answer.status == 200 => None,
+        Ok(answer) => Some(answer.summary()),
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
