@@ -10,6 +10,7 @@ mod keda;
 mod nodes;
 mod prometheus;
 mod sick_neighbours;
+mod tenants;
 mod wake;
 mod workload;
 
@@ -62,4 +63,5 @@ pub const ALL: &[Case] = &[
     addon::legacy::INTERCEPTOR_SCALED_OBJECT,
     addon::legacy::INTERNAL_SERVICE,
     addon::legacy::SKIP_SCALED_OBJECT_CREATION,
+    tenants::FIFTY_TENANTS_ARE_REACHED_BY_THEIR_OWN_HOSTS,
 ];
