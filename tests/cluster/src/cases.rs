@@ -2,6 +2,7 @@
 
 mod addon;
 mod behind_gateway;
+mod cleanup;
 mod faults;
 mod gateway;
 mod held_for_node;
@@ -64,4 +65,7 @@ pub const ALL: &[Case] = &[
     addon::legacy::INTERNAL_SERVICE,
     addon::legacy::SKIP_SCALED_OBJECT_CREATION,
     tenants::FIFTY_TENANTS_ARE_REACHED_BY_THEIR_OWN_HOSTS,
+    cleanup::CLEANUP_NAMESPACE_FIRST,
+    cleanup::CLEANUP_OBJECTS_FIRST,
+    cleanup::CLEANUP_RELEASE_FIRST,
 ];
