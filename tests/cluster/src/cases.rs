@@ -12,6 +12,7 @@ mod nodes;
 mod prometheus;
 mod sick_neighbours;
 mod tenants;
+mod timings;
 mod wake;
 mod workload;
 
@@ -64,6 +65,7 @@ pub const ALL: &[Case] = &[
     addon::legacy::INTERCEPTOR_SCALED_OBJECT,
     addon::legacy::INTERNAL_SERVICE,
     addon::legacy::SKIP_SCALED_OBJECT_CREATION,
+    timings::FIFTY_COLD_STARTS_ARE_TIMED,
     tenants::FIFTY_TENANTS_ARE_REACHED_BY_THEIR_OWN_HOSTS,
     cleanup::CLEANUP_NAMESPACE_FIRST,
     cleanup::CLEANUP_OBJECTS_FIRST,
