@@ -23,7 +23,7 @@ use crate::{
 
 /// The longest pause between two attempts. Below the 30 s of kube's own: held requests wait for what the next attempt
 /// tells. Also how soon a kind is served whose CustomResourceDefinition is installed late.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// After this long without a failure the pauses begin anew.
 const CALM: Duration = Duration::from_mins(1);
@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Listed,
     /// The cluster does not have the kind.
     Missing,
+    /// The API server does not let us.
+    Forbidden,
 }
 
 /// One watch on its way to its sink.
@@ -93,8 +95,10 @@ impl<S> Driver<'_, S> {
                     listed = Listed::default();
                     if let Some(trouble) = Trouble::of(&error, &self.resource) {
                         tracing::debug!(kind = self.kind, %error, "watch failed");
-                        if trouble.reason == Reason::Missing {
-                            step(Step::Missing);
+                        match trouble.reason {
+                            Reason::Missing => step(Step::Missing),
+                            Reason::Forbidden => step(Step::Forbidden),
+                            Reason::Unreachable | Reason::Failed => {}
                         }
                         self.health.fails(trouble);
                     } else {

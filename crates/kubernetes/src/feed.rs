@@ -1,23 +1,42 @@
 //! One kind of object on its way to its sink: one watch of every namespace, or one for each namespace of a set that changes.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use rouse_daemon::readiness::Blocker;
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    driver::{Driver, Step},
+    driver::{Driver, LONGEST_PAUSE, Step},
     guard::Guarded,
     health::KindHealth,
     listed::Listed,
     namespaces::Namespaces,
     sink::Sink,
     transport,
+    trouble::{Reason, Trouble},
 };
+
+/// How long a watch that is refused is waited for where the process is of use without it. Long enough for a role that is
+/// applied together with the process.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// A kind that can be watched: any namespaced one.
 pub trait Watched:
@@ -95,7 +114,7 @@ impl Feed {
     }
 }
 
-/// Held by everybody who has yet to list a kind for the first time.
+/// Held by every watch of a kind that is still waited for: see [`Start`].
 #[derive(Debug)]
 pub(crate) struct Unsynced {
     synced: watch::Sender<bool>,
@@ -127,6 +146,8 @@ pub(crate) struct FeedTask<S> {
     pub(crate) health: Arc<KindHealth>,
     pub(crate) sink: Arc<S>,
     pub(crate) stop: CancellationToken,
+    /// Whether any of the kind's watches has listed its objects.
+    pub(crate) has_listed: AtomicBool,
 }
 
 /// The watch of one namespace.
@@ -213,8 +234,8 @@ impl<S> FeedTask<S> {
         Running { stop, task }
     }
 
-    /// One watch. Does not end by itself.
-    async fn watch<K>(self: Arc<Self>, namespace: Option<Arc<str>>, mut unsynced: Option<Arc<Unsynced>>)
+    /// One watch. Does not end by itself: where the sink panics, it is begun anew, and is waited for as before.
+    async fn watch<K>(self: Arc<Self>, namespace: Option<Arc<str>>, unsynced: Option<Arc<Unsynced>>)
     where
         K: Watched,
         S: Sink<K>,
@@ -232,20 +253,62 @@ impl<S> FeedTask<S> {
             kind: self.feed.name,
             resource: resource::<K>(),
         };
-        let is_required = self.feed.is_required;
+        let mut start = Start {
+            unsynced,
+            refused_since: None,
+            is_required: self.feed.is_required,
+            has_listed: &self.has_listed,
+        };
         loop {
             let events = transport::events(
                 api.clone(),
                 self.feed.labels.as_deref(),
                 self.feed.fields.as_deref(),
             );
-            driver
-                .run(events, |step| {
-                    if step == Step::Listed || !is_required {
-                        unsynced = None;
-                    }
-                })
-                .await;
+            let run = AssertUnwindSafe(driver.run(events, |step| start.take(step)));
+            // The hook has logged the panic.
+            if run.catch_unwind().await.is_err() {
+                health.watch.fails(Trouble {
+                    reason: Reason::Failed,
+                    text: "a panic while an object was taken over (see the log); all are listed anew"
+                        .to_owned(),
+                });
+                sleep(LONGEST_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// What a watch is waited for with, until it has told enough.
+struct Start<'a> {
+    unsynced: Option<Arc<Unsynced>>,
+    /// Since when every answer is a refusal.
+    refused_since: Option<Instant>,
+    is_required: bool,
+    /// As in [`FeedTask`].
+    has_listed: &'a AtomicBool,
+}
+
+impl Start<'_> {
+    fn take(&mut self, step: Step) {
+        let is_enough = match step {
+            Step::Listed => {
+                self.has_listed.store(true, Ordering::Relaxed);
+                true
+            }
+            Step::Missing => !self.is_required,
+            // A namespace that is deleted takes its role along: it must not keep the others from being served.
+            Step::Forbidden => {
+                let since = *self.refused_since.get_or_insert_with(Instant::now);
+                let is_dispensable = !self.is_required || self.has_listed.load(Ordering::Relaxed);
+                is_dispensable && since.elapsed() >= REFUSED_FOR
+            }
+        };
+        if step != Step::Forbidden {
+            self.refused_since = None;
+        }
+        if is_enough {
+            self.unsynced = None;
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The watches of a process, as a whole.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use kube::Client;
 use rouse_daemon::{metrics::Metrics, readiness::Readiness};
@@ -17,7 +20,8 @@ use crate::{
 /// Watches of the API server, one for each kind and, where the scope names namespaces, for each of those. Dropped, they
 /// end.
 ///
-/// The process is not ready before every kind has been listed once. From then on readiness does not depend on the API
+/// The process is not ready before every kind has been listed once, but for namespaces and optional kinds that it is refused
+/// for half a minute. From then on readiness does not depend on the API
 /// server: while it is away the sinks keep what they know, the metrics and the text of `/readyz` say since when, and the
 /// process serves on.
 pub struct Watches {
@@ -94,6 +98,7 @@ impl Watches {
             feed,
             sink,
             stop: self.stop.clone(),
+            has_listed: AtomicBool::new(false),
         };
         self.tasks.spawn(task.run::<K>(namespaces, unsynced));
     }

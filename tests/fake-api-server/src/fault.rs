@@ -14,6 +14,7 @@ pub struct Fault {
     writes_only: bool,
     resource: Option<String>,
     subresource: Option<String>,
+    namespace: Option<String>,
     name: Option<String>,
     remaining: Option<u64>,
 }
@@ -71,6 +72,7 @@ impl Fault {
             writes_only: false,
             resource: None,
             subresource: None,
+            namespace: None,
             name: None,
             remaining: Some(1),
         }
@@ -96,6 +98,13 @@ impl Fault {
         let (plural, subresource) = resource.split_once('/').unzip();
         self.resource = Some(plural.unwrap_or(resource).to_owned());
         self.subresource = subresource.map(str::to_owned);
+        self
+    }
+
+    /// For requests within this namespace only.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
         self
     }
 
@@ -126,6 +135,7 @@ impl Fault {
             && (!self.writes_only || request.verb.is_write())
             && is(&self.resource, &request.resource)
             && is(&self.subresource, &request.subresource)
+            && is(&self.namespace, &request.namespace)
             && is(&self.name, &request.name)
     }
 }

@@ -269,3 +269,13 @@ async fn a_list_that_is_due_after_an_outage_is_not_kept_waiting() {
     );
     assert!(pause < Duration::from_secs(2), "{pause:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told() {
+    let refused = watcher::Error::InitialListFailed(kube::Error::Api(Box::new(Status {
+        code: 403,
+        ..Status::default()
+    })));
+    let (_, steps, _) = drive(vec![Ok(Event::Init), Err(refused)]).await;
+    assert_eq!(steps, [Step::Forbidden]);
+}

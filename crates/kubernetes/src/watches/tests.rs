@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::testing::{Recorder, eventually};
 
+mod first_list;
+
 /// Long enough for anything that does not wait for a timer.
 const SOON: Duration = Duration::from_secs(1);
 
