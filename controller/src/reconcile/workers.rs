@@ -1,7 +1,8 @@
 //! Takes routes from the queue while this process leads.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use kube::Client;
 use rouse_kubernetes::lease::Leadership;
 use rouse_routing::RouteId;
@@ -63,14 +64,16 @@ async fn work(reconciler: &Arc<Reconciler>, requeue: &Requeue, writer: &Writer) 
         tokio::select! {
             Some(ended) = running.join_next() => match ended {
                 Ok((id, outcome)) => requeue.done(&id, outcome),
-                // A panic, which the hook has logged: the route stays out of the queue until something changes, or until
-                // the next term.
+                // Cannot be: a panic is an outcome, and nothing cancels one task alone.
                 Err(error) => tracing::error!(%error, "a reconcile failed"),
             },
             id = requeue.next(), if running.len() < CONCURRENCY => {
                 let (reconciler, writer) = (Arc::clone(reconciler), writer.clone());
                 running.spawn(async move {
-                    let outcome = reconciler.reconcile(&id, &writer).await;
+                    let reconcile = AssertUnwindSafe(reconciler.reconcile(&id, &writer));
+                    // A panic, which the hook has logged, is tried again as any failure: else the route would count as
+                    // being at work until the next term.
+                    let outcome = reconcile.catch_unwind().await.unwrap_or(Outcome::Failed);
                     (id, outcome)
                 });
             }
