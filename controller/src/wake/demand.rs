@@ -99,10 +99,15 @@ impl Demand {
         share.is_some_and(|share| !share.held.is_empty() || !share.ready.is_empty())
     }
 
-    /// The routes with held requests of which no interceptor sees a ready endpoint.
+    /// The routes whose requests an interceptor holds that itself sees no ready endpoint of their target. What others see
+    /// does not count: one of them may have been told of nothing for a while, and the attempt looks at what there is now.
     pub(crate) fn waiting(&self) -> HashSet<RouteId> {
-        let held = self.interceptors.values().flat_map(|share| &share.held);
-        held.filter(|(_, target)| !self.is_ready(target))
+        self.interceptors
+            .values()
+            .flat_map(|share| {
+                let is_waiting = |(_, target): &(&RouteId, &TargetRef)| !share.ready.contains(*target);
+                share.held.iter().filter(is_waiting)
+            })
             .map(|(id, _)| id.clone())
             .collect()
     }
@@ -110,12 +115,6 @@ impl Demand {
     /// Interceptors of which something is known.
     pub(crate) fn interceptors(&self) -> usize {
         self.interceptors.len()
-    }
-
-    fn is_ready(&self, target: &TargetRef) -> bool {
-        self.interceptors
-            .values()
-            .any(|share| share.ready.contains(target))
     }
 }
 

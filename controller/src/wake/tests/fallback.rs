@@ -50,22 +50,33 @@ async fn a_request_that_keda_does_not_act_on_is_woken_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_where_an_interceptor_sees_an_endpoint_or_keda_acts() {
+async fn nothing_is_written_where_the_interceptor_sees_an_endpoint_or_keda_acts() {
     let world = World::new().await;
-    let (holds, sees) = (interceptor(1, 1).await, interceptor(2, 0).await);
-    sees.set_full(held(0), ready(1));
-    world.run(&[&sees]);
+    let interceptor = interceptor(1, 1).await;
+    interceptor.set_full(held(1), ready(1));
+    world.run(&[&interceptor]);
     world.wait_for_interceptors(1).await;
-    world.list(&[&holds, &sees]);
-    world.wait_for_interceptors(2).await;
     world.wait_for_routes(0).await;
-    // Held by one, seen by none.
-    sees.report(vec![], ready(0));
     world.workload("app", 3);
+    interceptor.report(vec![], ready(0));
     world
         .eventually("KEDA's act is seen", |world| world.attempts("acted") == 1)
         .await;
     assert_eq!((world.replicas(), world.scale_writes()), (3, 0));
+}
+
+#[tokio::test]
+async fn an_interceptor_with_stale_endpoints_does_not_keep_a_workload_asleep() {
+    let world = World::new().await;
+    let (holds, is_stale) = (interceptor(1, 1).await, interceptor(2, 0).await);
+    is_stale.set_full(held(0), ready(1));
+    world.run(&[&is_stale]);
+    world.wait_for_interceptors(1).await;
+    world.list(&[&holds, &is_stale]);
+    world
+        .eventually("the workload is scaled", |world| world.attempts("scaled") == 1)
+        .await;
+    assert_eq!((world.replicas(), world.scale_writes()), (1, 1));
 }
 
 #[tokio::test]
