@@ -1,10 +1,14 @@
 //! Which workloads stand behind a route, and who scales them. Pure.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
-use rouse_routing::RouteId;
+use rouse_routing::{RouteId, RouteKind};
 
-use crate::observed::{ObjectName, Observed, ScaledObject, Workload};
+use super::pause::stops_scale_out;
+use crate::{
+    condition::scaler_ready::conflict,
+    observed::{ObjectName, Observed, ScaledObject, Workload},
+};
 
 /// A workload that may be woken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,16 +18,23 @@ pub(crate) struct Candidate {
     pub(crate) scaled_objects: Vec<ObjectName>,
 }
 
-/// What is behind the route. Empty where nobody has asked for anything to be scaled for it: an InterceptorRoute that no
-/// trigger names, or an HTTPScaledObject whose ScaledObject its user wants to write and has not written.
+/// What is behind the route. Empty where nobody has asked for anything to be scaled for it (an InterceptorRoute that no
+/// trigger names, or an HTTPScaledObject whose ScaledObject its user wants to write and has not written), where the user has
+/// paused the route, and where somebody else scales its workload.
 pub(crate) fn candidates(observed: &Observed, id: &RouteId) -> Vec<Candidate> {
     let Some(route) = observed.route(id).filter(|route| !route.is_deleting) else {
         return Vec::new();
     };
     let mut candidates: Vec<Candidate> = Vec::new();
-    // Those whose triggers ask about the route, as KEDA would wake them.
-    for workload in observed
-        .scaled_objects_for(id)
+    // Those whose triggers ask about the route, as KEDA would wake them; of a route that is served in place of its
+    // namesake, also those that still ask about that one.
+    let namesake = (id.kind == RouteKind::InterceptorRoute).then(|| RouteId {
+        kind: RouteKind::HttpScaledObject,
+        ..id.clone()
+    });
+    for workload in iter::once(id)
+        .chain(&namesake)
+        .flat_map(|id| observed.scaled_objects_for(id))
         .filter_map(|scaled_object| scaled_object.workload.clone())
     {
         if !candidates.iter().any(|known| known.workload == workload) {
@@ -34,9 +45,13 @@ pub(crate) fn candidates(observed: &Observed, id: &RouteId) -> Vec<Candidate> {
         && let Some(workload) = route.workload()
     {
         let candidate = candidate(observed, workload);
-        let is_left_alone = candidate.scaled_objects.is_empty()
-            && (!route.wants_scaled_object()
-                || observed.autoscalers_of(&candidate.workload).next().is_some());
+        // With a user's own ScaledObject, whatever its triggers are, it is for that to be paused or not.
+        let is_left_alone = if route.wants_scaled_object() {
+            // A ScaledObject would have its annotations.
+            stops_scale_out(&route.annotations) || conflict(observed, route).is_some()
+        } else {
+            candidate.scaled_objects.is_empty()
+        };
         if !is_left_alone {
             candidates.push(candidate);
         }

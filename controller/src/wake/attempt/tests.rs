@@ -108,6 +108,50 @@ async fn without_keda_the_workload_is_woken_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_pause_on_the_route_counts_where_there_is_no_scaled_object() {
+    for (annotation, expected) in [
+        ("autoscaling.keda.sh/paused", vec![]),
+        ("autoscaling.keda.sh/paused-replicas", vec![]),
+        ("autoscaling.keda.sh/paused-scale-out", vec![]),
+        ("autoscaling.keda.sh/paused-scale-in", vec![Outcome::Scaled]),
+    ] {
+        let world = World::new().await;
+        world
+            .parts
+            .observed
+            .update(|observed| observed.delete_scaled_object(&name("app")));
+        world.route("app", &json!({annotation: "true"}));
+        assert_eq!(world.wake(&app_id()).await, expected, "{annotation}");
+    }
+}
+
+#[tokio::test]
+async fn a_workload_that_another_scaled_object_has_is_not_woken() {
+    let world = World::new().await;
+    world
+        .parts
+        .observed
+        .update(|observed| observed.delete_scaled_object(&name("app")));
+    let trigger = json!([{"type": "cron", "metadata": {}}]);
+    world.observe_scaled_object(
+        "foreign",
+        &json!({}),
+        &json!({"scaleTargetRef": {"name": "app"}, "triggers": trigger}),
+    );
+    assert!(world.wake(&app_id()).await.is_empty());
+    assert_eq!(world.replicas(), 0);
+}
+
+#[tokio::test]
+async fn an_interceptor_route_wakes_what_its_namesake_scales() {
+    let world = World::new().await;
+    let spec = json!({"target": {"service": "app", "port": 80}, "scalingMetric": {"concurrency": {"targetValue": 1}}});
+    world.observe_route(RouteKind::InterceptorRoute, "app", &json!({}), &spec);
+    let id = RouteId::new(RouteKind::InterceptorRoute, "team", "app");
+    assert_eq!(world.wake(&id).await, [Outcome::Scaled]);
+}
+
+#[tokio::test]
 async fn an_interceptor_route_wakes_what_its_triggers_scale() {
     let world = World::new().await;
     let id = RouteId::new(RouteKind::InterceptorRoute, "team", "front");
