@@ -169,7 +169,8 @@ fn standing(observed: &Observed, desired: &Desired) -> Standing {
     }
 }
 
-/// Rouse's own objects that are not wanted. What they are for is known for certain, or they stay.
+/// Rouse's own objects that are not wanted. What they are for is known for certain, or they stay: objects of a kind that
+/// cannot be read any longer are remembered while nothing is planned for them.
 fn stale(observed: &Observed, wanted: &BTreeSet<WrittenObject>) -> Vec<Stale> {
     fn add<T>(
         kind: Kind,
@@ -195,13 +196,19 @@ fn stale(observed: &Observed, wanted: &BTreeSet<WrittenObject>) -> Vec<Stale> {
         }
     }
     let mut stale = Vec::new();
-    if observed.http_routes.is_complete() {
-        if observed.service.is_complete() {
-            add(Kind::ReferenceGrant, &observed.grants, wanted, &mut stale);
-        }
+    // Everything begins with these. Route objects are always known here: nothing runs before they are.
+    if !observed.http_routes.is_complete() {
+        return stale;
+    }
+    if observed.service.is_complete() && observed.grants.is_complete() {
+        add(Kind::ReferenceGrant, &observed.grants, wanted, &mut stale);
+    }
+    if observed.policies.is_complete()
+        && observed.gateways.is_complete()
+        && observed.gateway_classes.is_complete()
+    {
         add(Kind::BackendTrafficPolicy, &observed.policies, wanted, &mut stale);
     }
-    // Route objects are always known here: nothing runs before they are.
     add(Kind::HttpRoute, &observed.http_routes, wanted, &mut stale);
     stale
 }

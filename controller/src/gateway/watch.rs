@@ -116,7 +116,12 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
                         told.clear();
                     }
                     match self.listen(version).await {
-                        End::ScopeChanged => continue,
+                        End::ScopeChanged => {
+                            // Until the new namespaces are listed, what is known is no picture of the new scope.
+                            self.source
+                                .change(|collection| collection.knowledge = Knowledge::Pending);
+                            continue;
+                        }
                         End::Trouble(trouble) => trouble,
                     }
                 }
