@@ -76,9 +76,18 @@ pub(super) fn gateway_ready(
     if concerned.is_empty() {
         return no_route(observed, object, context);
     }
-    let mut note: Option<&Remark> = None;
+    let mut note: Option<Finding> = None;
     let mut waiting: Option<Finding> = None;
     for route in concerned {
+        let name = ObjectName::of(&route.metadata);
+        let remark = context.remarks.get(&name);
+        if !observed.speaks_for(route.namespace(), &object.id.namespace) {
+            // Whoever owns it may do with it what they like, but not with this object's condition.
+            note = note.or_else(|| {
+                remark.map(|remark| Finding::holds(GATEWAY_READY, remark.reason, &*remark.message))
+            });
+            continue;
+        }
         let namespace = Subject::Namespace(route.namespace().to_owned());
         if let Some(why) = context.unwritten.get(&namespace) {
             return Some(fails(
@@ -94,11 +103,11 @@ pub(super) fn gateway_ready(
             Some(ready) => waiting = waiting.or(Some(ready)),
             None => {}
         }
-        match context.remarks.get(&ObjectName::of(&route.metadata)) {
+        match remark {
             Some(remark) if remark.is_fault => return Some(remark.into()),
-            remark => note = note.or(remark),
+            remark => note = note.or_else(|| remark.map(Finding::from)),
         }
-        let policy = Subject::HttpRoute(ObjectName::of(&route.metadata));
+        let policy = Subject::HttpRoute(name);
         if let Some(why) = context.unwritten.get(&policy) {
             return Some(fails("WriteFailed", &**why));
         }
@@ -106,7 +115,7 @@ pub(super) fn gateway_ready(
     if !context.unrouted.is_empty() {
         return no_route(observed, object, context);
     }
-    waiting.or_else(|| note.map(Finding::from)).or_else(|| {
+    waiting.or(note).or_else(|| {
         let names: Vec<String> = concerned
             .iter()
             .take(4)
