@@ -192,13 +192,21 @@ impl Observed {
     }
 
     /// A ScaledObject was made or changed.
-    pub(crate) fn apply_scaled_object(&mut self, scaled_object: ScaledObject) {
+    pub(crate) fn apply_scaled_object(&mut self, mut scaled_object: ScaledObject) {
         let name = scaled_object.name.clone();
         let before = self.scaled_objects.get(&name).cloned();
         if before
             .as_ref()
             .is_some_and(|before| **before == scaled_object || before.is_newer_than(&scaled_object))
         {
+            return;
+        }
+        // KEDA writes statuses all the time; of most of them nothing is read but the version.
+        if before
+            .as_ref()
+            .is_some_and(|before| scaled_object.differs_in_version_alone(before))
+        {
+            self.scaled_objects.insert(name, Arc::new(scaled_object));
             return;
         }
         if let Some(before) = before {

@@ -191,8 +191,10 @@ impl Loop {
                     if changed.is_err() {
                         return;
                     }
-                    // Mostly it was a status.
+                    // Mostly it was a status. That is not looked at more often than a plan is made.
+                    let begun = Instant::now();
                     if self.parts.observed.read(served) == self.route_objects {
+                        sleep(COALESCE.max(begun.elapsed() * WAIT_PER_PLAN)).await;
                         continue;
                     }
                 }

@@ -80,6 +80,15 @@ impl ScaledObject {
         self.owners.iter().any(|owner| **owner == *uid)
     }
 
+    /// Whether all that is read of the two is the same, but for the version.
+    pub(super) fn differs_in_version_alone(&mut self, other: &Self) -> bool {
+        // Lent the other's version for the comparison: the content is too much to be copied for it.
+        let version = std::mem::replace(&mut self.resource_version, other.resource_version.clone());
+        let is_same = *self == *other;
+        self.resource_version = version;
+        is_same
+    }
+
     /// Whether this version of the object came after `other`.
     pub(super) fn is_newer_than(&self, other: &Self) -> bool {
         self.uid == other.uid && is_newer(&self.resource_version, &other.resource_version)

@@ -66,6 +66,22 @@ fn a_scaled_object_concerns_its_namesake_and_the_routes_of_its_workload() {
 }
 
 #[test]
+fn a_new_version_of_the_same_scaled_object_concerns_nobody_and_is_kept() {
+    let mut observed = cluster();
+    observed.apply_route(http_scaled_object("a/one", 2, &json!({})));
+    observed.apply_scaled_object(scaled_object("a/other", &json!({})));
+    dirty(&mut observed);
+    let newer = scaled_object("a/other", &json!({ "metadata": { "resourceVersion": "2" } }));
+    observed.apply_scaled_object(newer);
+    assert_eq!(dirty(&mut observed), BTreeSet::new());
+    let versions: Vec<String> = observed
+        .scaled_objects_of(&deployment("a", "app"))
+        .map(|object| object.resource_version.to_string())
+        .collect();
+    assert_eq!(versions, ["2"]);
+}
+
+#[test]
 fn a_scaled_object_of_the_users_concerns_the_route_that_its_trigger_names() {
     let mut observed = cluster();
     let written = interceptor_route("a/one", 1, &json!({}));
