@@ -121,7 +121,8 @@ impl Catalog {
     }
 
     fn apply(&self, id: &RouteId, spec: ScalingSpec) {
-        self.picture.register(id, spec.window());
+        let window = self.window(id, &spec);
+        self.picture.register(id, window);
         let spec = Arc::new(spec);
         let sender = self
             .specs
@@ -134,13 +135,43 @@ impl Catalog {
             }
             changed
         });
+        // It locks a part of the map, which is read next.
+        drop(sender);
+        self.settle_window(id);
     }
 
     fn delete(&self, id: &RouteId) {
         if self.specs.remove(id).is_some() {
             self.picture.unregister(id);
+            self.settle_window(id);
         }
     }
+
+    /// Over what a rate is kept for the route. An InterceptorRoute has the load of the HTTPScaledObject of its name, which
+    /// may be scaled on a rate where it itself is not.
+    fn window(&self, id: &RouteId, spec: &ScalingSpec) -> Option<RateWindow> {
+        let namesake = || match id.kind {
+            RouteKind::InterceptorRoute => self.get(&of_kind(RouteKind::HttpScaledObject, id)),
+            RouteKind::HttpScaledObject => None,
+        };
+        spec.window().or_else(|| namesake()?.window())
+    }
+
+    /// One of two objects of a name was applied or deleted: the InterceptorRoute's window may be another.
+    fn settle_window(&self, id: &RouteId) {
+        let id = of_kind(RouteKind::InterceptorRoute, id);
+        let Some(spec) = self.get(&id) else { return };
+        let window = self.window(&id, &spec);
+        // Held meanwhile, so that it is not deleted before it is registered.
+        if let Some(_held) = self.specs.get(&id) {
+            self.picture.register(&id, window);
+        }
+    }
+}
+
+/// The route of this kind that has the name of `id`.
+fn of_kind(kind: RouteKind, id: &RouteId) -> RouteId {
+    RouteId { kind, ..id.clone() }
 }
 
 /// Applies and deletes the objects that say how routes are scaled. Cheap to clone; usable from any thread.

@@ -2,6 +2,7 @@
 //! no deadline and holds a lock meanwhile.
 
 mod active_stream;
+mod load;
 mod spec_stream;
 mod subject;
 
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use self::subject::Subject;
+use self::{load::Load, subject::Subject};
 use crate::{
     catalog::{Catalog, NamedMetric, ScalingSpec},
     metrics::{Method, ScalerMetrics},
@@ -102,10 +103,9 @@ impl Scaler {
             Subject::Route(id) => {
                 self.spec(&id)?;
                 let now = self.picture.now();
-                self.picture.route(&id).is_some_and(|route| {
-                    route.polled(now);
-                    route.is_active(now)
-                })
+                let load = Load::of(&self.picture, &id);
+                load.polled(now);
+                load.is_active(now)
             }
             Subject::Interceptors { .. } => self.picture.total_concurrency() > 0,
         };
@@ -162,10 +162,11 @@ impl Scaler {
     }
 
     fn value(&self, id: &RouteId, named: &NamedMetric, now: Moment) -> MetricValue {
-        let value = self.picture.route(id).map_or(0.0, |route| match named.metric {
-            Metric::Concurrency { .. } => route.concurrency() as f64,
-            Metric::RequestRate { .. } => route.request_rate(now),
-        });
+        let load = Load::of(&self.picture, id);
+        let value = match named.metric {
+            Metric::Concurrency { .. } => load.concurrency() as f64,
+            Metric::RequestRate { .. } => load.request_rate(now),
+        };
         MetricValue {
             metric_name: named.name.clone(),
             metric_value: if named.float { 0 } else { value.ceil() as i64 },

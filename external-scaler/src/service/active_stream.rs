@@ -13,11 +13,12 @@
 //! message. Repeats are for KEDA's sake, which drops a push that comes before its status is complete or races a
 //! scale-in. Warm traffic changes nothing in the channel and costs no message: each `true` makes KEDA read and write.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use futures_util::stream;
 use prometheus_client::metrics::gauge::Gauge;
 use rouse_proto::externalscaler::{IsActiveResponse, ScaledObjectRef};
+use rouse_routing::RouteId;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -25,11 +26,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{Answers, Scaler, not_found, subject::Subject};
+use super::{
+    Answers, Scaler,
+    load::{Load, namesake},
+    not_found,
+    subject::Subject,
+};
 use crate::{
     catalog::ScalingSpec,
     metrics::{Method, PushReason, ScalerMetrics},
-    picture::{Picture, Route, Signal},
+    picture::{Picture, Signal},
 };
 
 /// To the first repeat; also the least time between two messages, whatever an interceptor reports.
@@ -49,9 +55,12 @@ impl Scaler {
             Subject::Route(id) => {
                 let spec = self.catalog.subscribe(&id).ok_or_else(|| not_found(&id))?;
                 let (route, signals) = self.picture.subscribe(&id);
+                let namesake = namesake(&id).map(|id| self.picture.subscribe(&id));
+                let (namesake, namesake_signals) = namesake.unzip();
                 gauge.inc();
                 let stream = ActiveStream {
                     signals,
+                    namesake_signals,
                     spec,
                     clean_end: self
                         .clean_ends
@@ -65,7 +74,8 @@ impl Scaler {
                     pushed_at: None,
                     open: OpenStream {
                         picture: Arc::clone(&self.picture),
-                        route,
+                        id,
+                        load: Load::new(iter::once(route).chain(namesake)),
                         gauge,
                     },
                 };
@@ -93,6 +103,8 @@ impl Scaler {
 struct ActiveStream {
     /// Dropped before `open`, which looks whether it was the route's last.
     signals: watch::Receiver<Signal>,
+    /// Of the route that may be served in place of this one.
+    namesake_signals: Option<watch::Receiver<Signal>>,
     spec: watch::Receiver<Arc<ScalingSpec>>,
     clean_end: Option<Instant>,
     shutdown: CancellationToken,
@@ -100,7 +112,7 @@ struct ActiveStream {
     /// Until the opening value has been sent: changes when it may have become known.
     opening: Option<watch::Receiver<u64>>,
     stage: Stage,
-    /// The last edge that was acted on.
+    /// The last edge that was acted on, counted over the signals.
     edges: u64,
     /// When a wake was last pushed.
     pushed_at: Option<Instant>,
@@ -125,14 +137,17 @@ enum Stage {
 #[derive(Debug)]
 struct OpenStream {
     picture: Arc<Picture>,
-    route: Arc<Route>,
+    id: RouteId,
+    load: Load,
     gauge: Gauge,
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.gauge.dec();
-        self.picture.drop_unused(&self.route.id);
+        for id in self.load.ids() {
+            self.picture.drop_unused(id);
+        }
     }
 }
 
@@ -173,7 +188,7 @@ impl ActiveStream {
                 Event::Shutdown => return None,
                 Event::Spec { gone: true } => {
                     self.stage = Stage::Ended;
-                    return Some(Err(not_found(&self.open.route.id)));
+                    return Some(Err(not_found(&self.open.id)));
                 }
                 Event::Signal => self.look(),
                 Event::Spec { gone: false } | Event::News | Event::Timer => {}
@@ -190,10 +205,10 @@ impl ActiveStream {
 
     /// The value to open with. `None` while a `false` cannot be told from not knowing.
     fn opening_value(&mut self) -> Option<bool> {
-        self.edges = self.signals.borrow_and_update().edges;
+        self.edges = self.take_edges();
         let now = self.open.picture.now();
-        let active = self.open.route.is_active(now);
-        if self.open.route.wants_wake(now) {
+        let active = self.open.load.is_active(now);
+        if self.open.load.wants_wake(now) {
             // The opening message is the first push.
             self.pushed_at = Some(Instant::now());
             self.stage = Stage::Waking {
@@ -224,11 +239,19 @@ impl ActiveStream {
                 None => std::future::pending().await,
             }
         };
+        let namesake_signal = async {
+            match &mut self.namesake_signals {
+                // Never an error: `open` keeps the sender.
+                Some(signals) => signals.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Event::Shutdown,
             // Never an error: `open` keeps the sender.
             _ = self.signals.changed() => Event::Signal,
+            _ = namesake_signal => Event::Signal,
             changed = self.spec.changed() => Event::Spec { gone: changed.is_err() },
             _ = news => Event::News,
             () = alarm => Event::Timer,
@@ -237,9 +260,9 @@ impl ActiveStream {
 
     /// Takes in what the route signals.
     fn look(&mut self) {
-        let signal = *self.signals.borrow_and_update();
-        if signal.edges != self.edges {
-            self.edges = signal.edges;
+        let edges = self.take_edges();
+        if edges != self.edges {
+            self.edges = edges;
             let now = Instant::now();
             let at = self
                 .pushed_at
@@ -249,9 +272,15 @@ impl ActiveStream {
                 then: FIRST_REPEAT,
                 reason: PushReason::Edge,
             };
-        } else if !signal.cold {
+        } else if !self.open.load.wants_wake(self.open.picture.now()) {
             self.stage = Stage::Quiet;
         }
+    }
+
+    fn take_edges(&mut self) -> u64 {
+        let namesake = self.namesake_signals.as_mut();
+        let namesake = namesake.map_or(0, |signals| signals.borrow_and_update().edges);
+        self.signals.borrow_and_update().edges + namesake
     }
 
     /// Whether a message is due, and why.
@@ -263,7 +292,7 @@ impl ActiveStream {
         if now < at {
             return None;
         }
-        if !self.open.route.wants_wake(self.open.picture.now()) {
+        if !self.open.load.wants_wake(self.open.picture.now()) {
             self.stage = Stage::Quiet;
             return None;
         }
@@ -283,7 +312,7 @@ impl ActiveStream {
         if self.clean_end.is_none_or(|at| now < at) {
             return false;
         }
-        if self.open.route.wants_wake(self.open.picture.now()) {
+        if self.open.load.wants_wake(self.open.picture.now()) {
             self.clean_end = Some(now + CLEAN_END_RETRY);
             return false;
         }

@@ -16,6 +16,7 @@ use crate::test_support::{
 
 mod activity;
 mod ends;
+mod namesake;
 mod trust;
 mod values;
 mod wake;

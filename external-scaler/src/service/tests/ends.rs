@@ -153,7 +153,7 @@ async fn nothing_is_kept_of_what_nobody_speaks_of() {
         .await;
     drop(interceptor);
     world.catalog.delete_http_scaled_object(NAMESPACE, "app");
-    assert_eq!(world.picture.route_count(), 1, "the stream's");
+    assert_eq!(world.picture.route_count(), 2, "the stream's, and its namesake");
     drop(pushes);
     assert_eq!(
         (world.picture.route_count(), world.picture.target_count()),
