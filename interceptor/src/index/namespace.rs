@@ -221,8 +221,8 @@ impl Namespace {
     }
 
     pub(super) fn delete_service(&mut self, name: &str) -> Changes {
+        // Whether it waits for a node stays: it is said of the name, and taken back by who has said it.
         self.services.remove(name);
-        self.waiting_for_node.remove(name);
         self.resolve_service(name)
     }
 

@@ -498,6 +498,18 @@ fn a_service_waits_for_a_node_until_told_otherwise() {
 }
 
 #[test]
+fn a_service_that_is_made_anew_still_waits_for_a_node() {
+    let mut index = index();
+    index.apply_service(&service("chat", &[HTTP]));
+    index.set_waiting_for_node(NAMESPACE, "chat", true);
+
+    index.delete_service(NAMESPACE, "chat");
+    let again = index.apply_service(&service("chat", &[HTTP]));
+
+    assert!(again.targets_upserted[0].1.waiting_for_node);
+}
+
+#[test]
 fn objects_of_one_namespace_are_not_seen_from_another() {
     let mut index = index();
     let mut service = service("chat", &[HTTP]);
@@ -534,6 +546,7 @@ fn an_index_is_empty_again_when_everything_is_gone() {
     index.delete_http_scaled_object(NAMESPACE, "chat");
     index.delete_endpoint_slice(NAMESPACE, "chat-1");
     index.delete_service(NAMESPACE, "chat");
+    index.set_waiting_for_node(NAMESPACE, "chat", false);
 
     assert!(index.namespaces.is_empty(), "{index:?}");
 }
