@@ -36,7 +36,10 @@ async fn its_load_counts_for_the_http_scaled_object() {
         .partial(vec![replaced(busy("app", 7))], vec![ready("app", 1)])
         .await;
     assert_eq!(world.is_active(app()).await, Ok(true));
-    assert_eq!(world.values(app()).await.unwrap()[0].1, 7.0);
+    assert_eq!(
+        world.values(app()).await,
+        Ok(vec![("http-team_002Fapp".to_owned(), 7.0)])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +53,10 @@ async fn its_rate_is_kept_where_only_the_http_scaled_object_is_scaled_on_it() {
         interceptor.partial(vec![replaced(load)], vec![]).await;
         advance(secs(1)).await;
     }
-    assert_eq!(world.values(app()).await.unwrap()[0].1, 4.0);
+    assert_eq!(
+        world.values(app()).await,
+        Ok(vec![("http-team_002Fapp".to_owned(), 4.0)])
+    );
 }
 
 #[tokio::test(start_paused = true)]
