@@ -116,10 +116,17 @@ impl Room {
 
     /// Sends a signal to a service: SIGSTOP and SIGCONT make one that hangs.
     pub fn signal(&self, name: &str, signal: Signal) -> anyhow::Result<()> {
-        let program = self.read_record(name)?.outside.child();
+        let outside = self.read_record(name)?.outside;
+        let program = outside.child();
         program
             .with_context(|| format!("{name} does not run"))?
-            .signal(signal)
+            .signal(signal)?;
+        // nsenter stops itself when its child stops. One that is not continued too never sees its child end, and then the
+        // room does not end either.
+        if signal == Signal::CONT {
+            outside.signal(signal)?;
+        }
+        Ok(())
     }
 
     /// Whether a service runs.
