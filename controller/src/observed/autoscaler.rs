@@ -1,3 +1,5 @@
+//! What is read of a HorizontalPodAutoscaler: enough to say whether it and a ScaledObject would scale one workload.
+
 use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;

@@ -1,3 +1,5 @@
+//! The name of an object of a known kind, as the maps of what is observed have it for their key.
+
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -1,3 +1,5 @@
+//! What is read of a Service: its ports and which pods are behind it. Nothing else of it is kept.
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1;

@@ -1,3 +1,6 @@
+//! What is observed behind one lock: the watches write it, reconciling and the conditions read it. Each change asks for the routes
+//! that it concerns once more; claims on hosts are settled together, 50 ms after the first of them.
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;

@@ -1,3 +1,5 @@
+//! What a route scales, and whether it is there.
+
 use std::{fmt, sync::Arc};
 
 /// The kind of a workload: anything that has a scale subresource. The version is left out, because it is the same object in

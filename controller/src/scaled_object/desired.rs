@@ -1,3 +1,5 @@
+//! The ScaledObject that an HTTPScaledObject asks for. Pure: what is written is decided here, when is decided by the reconciler.
+
 use std::{collections::BTreeMap, fmt};
 
 use rouse_api::http_scaled_object::{DEFAULT_MAX_REPLICAS, DEFAULT_SCALEDOWN_PERIOD};
