@@ -13,7 +13,10 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-pub use self::archive::{File, Image, write};
+pub use self::{
+    archive::{File, Image, write},
+    rouse::Program,
+};
 use crate::{checksum, command, parts::Parts, places::Places};
 
 const COMPILE_BOUND: Duration = Duration::from_mins(2);
@@ -38,8 +41,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// Makes what is not in the cache. Rouse is built each time: cargo knows what has changed.
-    pub async fn provide(places: &Places, parts: &Parts, profile: &str) -> anyhow::Result<Self> {
+    /// Makes what is not in the cache. Rouse is built each time, unless a program is given: cargo knows what has changed.
+    pub async fn provide(places: &Places, parts: &Parts, program: &Program) -> anyhow::Result<Self> {
         let pause = compile_pause(places).await?;
         let keda = [
             ("keda-operator", "keda"),
@@ -61,7 +64,7 @@ impl Images {
             pause: archive_once(places, &Image::of_program(PAUSE, &pause, "pause"))?,
             dns: archive_of(places, parts, "coredns", &dns_image(parts)?, "coredns")?,
             keda,
-            rouse: rouse::provide(places, profile).await?,
+            rouse: rouse::provide(places, program).await?,
         })
     }
 

@@ -13,7 +13,7 @@ use rouse_cluster_tests::{
     case::{self, Need, Selection},
     cases,
     cluster::{Cluster, OwnCluster, take_down},
-    images::Images,
+    images::{Images, Program},
     parts::Parts,
     places::Places,
     room,
@@ -47,6 +47,18 @@ struct Start {
     /// The cargo profile that the image of Rouse is built with.
     #[arg(long, global = true, default_value = "release")]
     image_profile: String,
+    /// Put this program, a static binary, into the image in place of building one.
+    #[arg(long, global = true, env = "ROUSE_PROGRAM", value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+impl Start {
+    fn program(&self) -> Program {
+        match &self.program {
+            Some(file) => Program::File(file.clone()),
+            None => Program::Build(self.image_profile.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,7 +110,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::RoomInit { .. } | Task::Build => {
             runtime()?.block_on(async {
                 let parts = Parts::provide(&places).await?;
-                Images::provide(&places, &parts, &start.image_profile).await
+                Images::provide(&places, &parts, &start.program()).await
             })?;
         }
         Task::Up => {
@@ -141,7 +153,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 fn up(places: &Places, start: &Start) -> anyhow::Result<(Runtime, Cluster)> {
-    let own = runtime()?.block_on(OwnCluster::prepare(places.clone(), &start.image_profile))?;
+    let own = runtime()?.block_on(OwnCluster::prepare(places.clone(), &start.program()))?;
     own.control().enter_network()?;
     let runtime = runtime()?;
     let cluster = runtime.block_on(own.bring_up(!start.without_rouse))?;

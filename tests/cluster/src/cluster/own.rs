@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Cluster, FIRST_NODE};
 use crate::{
     control_plane, dns,
-    images::Images,
+    images::{Images, Program},
     keda, machine,
     network::wire_control_plane,
     node::{self, Ground, Node, NodeSpec},
@@ -35,9 +35,9 @@ pub struct OwnCluster {
 impl OwnCluster {
     /// Provides parts and images, takes down what an earlier harness left, and opens the first room. What comes next,
     /// [`OwnCluster::bring_up`], happens inside of that room's network.
-    pub async fn prepare(places: Places, profile: &str) -> anyhow::Result<Self> {
+    pub async fn prepare(places: Places, program: &Program) -> anyhow::Result<Self> {
         let parts = Parts::provide(&places).await?;
-        let images = Images::provide(&places, &parts, profile).await?;
+        let images = Images::provide(&places, &parts, program).await?;
         take_down(&places).await?;
         fs::create_dir_all(places.state()).with_context(|| format!("make {}", places.state().display()))?;
         machine::remember(&places)?;
