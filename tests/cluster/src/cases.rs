@@ -9,6 +9,7 @@ mod held_for_node;
 mod karpenter;
 mod keda;
 mod nodes;
+mod phases;
 mod prometheus;
 mod sick_neighbours;
 mod tenants;
@@ -42,6 +43,8 @@ pub const ALL: &[Case] = &[
     held_for_node::ROLLOUT_DOES_NOT_LOSE_A_REQUEST_THAT_WAITS_FOR_A_NODE,
     held_for_node::IMPATIENT_CLIENT_CAUSES_ONE_WAKE_AND_ONE_NODE,
     held_for_node::NODEPOOL_LIMIT_IS_TOLD_AND_ENDS_THE_HOLD,
+    phases::PHASES_OF_A_COLD_START,
+    phases::PHASES_OF_A_COLD_START_WITH_A_NODE,
     prometheus::PROMETHEUS_SCRAPES_A_SERVICE,
     addon::cold_start::GET,
     addon::cold_start::POST,

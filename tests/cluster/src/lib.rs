@@ -26,5 +26,6 @@ pub mod room;
 pub mod rouse;
 pub mod say;
 mod state;
+pub mod timeline;
 pub mod trial;
 pub mod wait;

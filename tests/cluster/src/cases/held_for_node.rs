@@ -20,9 +20,9 @@ use crate::{
 };
 
 const NEEDS: &[Need] = &[Need::Rouse, Need::OwnNodes, Need::Gateway, Need::Karpenter];
-const HOST: &str = "consumer.example.com";
-const NAMESPACE: &str = "processing";
-const NAME: &str = "sqs-consumer";
+pub(super) const HOST: &str = "consumer.example.com";
+pub(super) const NAMESPACE: &str = "processing";
+pub(super) const NAME: &str = "sqs-consumer";
 const BOUND: Duration = Duration::from_mins(2);
 /// What a node takes to come: well above the 15 s that a gateway waits by default, as much as the user's tables say.
 const NODE_DELAY: Duration = Duration::from_secs(90);
@@ -196,7 +196,7 @@ async fn told_at_the_limit(trial: &mut Trial) -> anyhow::Result<()> {
 }
 
 /// NodePool, workload and route, and the Gateway's address; the route is known to all.
-async fn set_up(
+pub(super) async fn set_up(
     trial: &mut Trial,
     settings: Value,
     change: impl FnOnce(NodePool) -> NodePool,
