@@ -1,7 +1,7 @@
 //! Everything that a plan is made from: a picture of the cluster at one moment.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -24,7 +24,7 @@ pub(super) enum Knowledge {
     /// The cluster does not have the kind, or does not let us read it. There are no objects to reckon with, and none
     /// may be taken for unwanted.
     Missing,
-    /// Every object is known, as of the last word from the API server.
+    /// Every object is known, as of the last word from the API server, but for those in namespaces that cannot be read.
     Complete,
 }
 
@@ -37,6 +37,10 @@ pub(super) struct Collection<T> {
     pub(super) knowledge: Knowledge,
     /// The version that the cluster serves.
     pub(super) version: &'static str,
+    /// The namespaces that it was asked for in, where it is a kind of the scope.
+    pub(super) scope: Scope,
+    /// The namespaces of these that we may not read. What is remembered of them was true once; it is not acted on.
+    pub(super) unreadable: BTreeSet<Arc<str>>,
     pub(super) objects: Objects<T>,
 }
 
@@ -83,6 +87,8 @@ impl<T> Default for Collection<T> {
         Self {
             knowledge: Knowledge::Pending,
             version: "",
+            scope: Scope::All,
+            unreadable: BTreeSet::new(),
             objects: BTreeMap::new(),
         }
     }
@@ -91,6 +97,16 @@ impl<T> Default for Collection<T> {
 impl<T> Collection<T> {
     pub(super) fn is_complete(&self) -> bool {
         self.knowledge == Knowledge::Complete
+    }
+
+    /// Whether every object in a namespace is known.
+    pub(super) fn is_known_in(&self, namespace: &str) -> bool {
+        self.is_complete() && !self.unreadable.contains(namespace)
+    }
+
+    /// Whether it is a picture of `scope`, and not of the namespaces that were in it before.
+    fn is_of(&self, scope: &Scope) -> bool {
+        self.knowledge == Knowledge::Missing || self.scope == *scope
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Resource<T>> {
@@ -121,6 +137,8 @@ impl Observed {
         ]
         .iter()
         .all(|knowledge| *knowledge != Knowledge::Pending)
+            && self.http_routes.is_of(&self.scope)
+            && self.policies.is_of(&self.scope)
     }
 
     /// The interceptor's Service, unless it is missing or going.

@@ -7,7 +7,8 @@
 //! HTTPRoute.status and all this ──▶ GatewayReady per route object         (conditions)
 //! ```
 //!
-//! Nothing is taken for unwanted on the word of a kind that could not be read.
+//! Nothing is taken for unwanted on the word of a kind that could not be read. In a namespace where a kind cannot be read
+//! the objects of that kind, and what they are looked at for, are left as they are; all others are planned for as always.
 
 mod conditions;
 mod grants;
@@ -23,7 +24,7 @@ use self::{hosts::HostIndex, routes::Claims};
 use super::{
     desired::{Desired, Subject},
     observed::{Collection, Observed, WrittenObject},
-    resource::{HttpRoute, Kind, Resource},
+    resource::{HttpRoute, Kind, ReferenceGrant, Resource, TrafficPolicy},
     route_object::RouteObject,
 };
 use crate::{condition::Finding, observed::ObjectName};
@@ -75,7 +76,11 @@ pub(super) fn plan(observed: &Observed) -> Plan {
     // Permission first: a gateway that sees the route without it says so in its status.
     let mut desired = grants::plan(observed, &routes);
     desired.extend(routes);
-    let (policies, remarks) = policies::plan(observed, &holds(observed, objects, &concerns));
+    let policies::Policies {
+        desired: policies,
+        remarks,
+        undecided,
+    } = policies::plan(observed, &holds(observed, objects, &concerns));
     desired.extend(policies);
 
     let mut plan = Plan {
@@ -102,7 +107,7 @@ pub(super) fn plan(observed: &Observed) -> Plan {
             }
         }
     }
-    plan.delete = stale(observed, &wanted);
+    plan.delete = stale(observed, &wanted, &undecided);
     for (object, concerned) in objects.iter().zip(&concerns) {
         let ready = conditions::gateway_ready(
             observed,
@@ -170,17 +175,23 @@ fn standing(observed: &Observed, desired: &Desired) -> Standing {
 }
 
 /// Rouse's own objects that are not wanted. What they are for is known for certain, or they stay: objects of a kind that
-/// cannot be read any longer are remembered while nothing is planned for them.
-fn stale(observed: &Observed, wanted: &BTreeSet<WrittenObject>) -> Vec<Stale> {
+/// cannot be read any longer are remembered while nothing is planned for them. Of the HTTPRoutes in `undecided` it is not
+/// known which policies they want.
+fn stale(
+    observed: &Observed,
+    wanted: &BTreeSet<WrittenObject>,
+    undecided: &BTreeSet<ObjectName>,
+) -> Vec<Stale> {
     fn add<T>(
         kind: Kind,
         collection: &Collection<T>,
         wanted: &BTreeSet<WrittenObject>,
+        is_certain: impl Fn(&Resource<T>) -> bool,
         stale: &mut Vec<Stale>,
     ) {
         for current in collection
             .values()
-            .filter(|current| current.is_ours() && !current.is_going())
+            .filter(|current| current.is_ours() && !current.is_going() && is_certain(current))
         {
             let object = WrittenObject {
                 kind,
@@ -201,15 +212,47 @@ fn stale(observed: &Observed, wanted: &BTreeSet<WrittenObject>) -> Vec<Stale> {
         return stale;
     }
     if observed.service.is_complete() && observed.grants.is_complete() {
-        add(Kind::ReferenceGrant, &observed.grants, wanted, &mut stale);
+        let is_certain = |grant: &Resource<ReferenceGrant>| {
+            let mut from = grant.body.spec.from.iter();
+            from.all(|from| observed.http_routes.is_known_in(&from.namespace))
+        };
+        add(
+            Kind::ReferenceGrant,
+            &observed.grants,
+            wanted,
+            is_certain,
+            &mut stale,
+        );
     }
     if observed.policies.is_complete()
         && observed.gateways.is_complete()
         && observed.gateway_classes.is_complete()
     {
-        add(Kind::BackendTrafficPolicy, &observed.policies, wanted, &mut stale);
+        let is_certain = |policy: &Resource<TrafficPolicy>| {
+            let namespace = policy.namespace();
+            let owners = policy.metadata.owner_references.iter().flatten();
+            observed.policies.is_known_in(namespace)
+                && observed.http_routes.is_known_in(namespace)
+                && !owners
+                    .map(|owner| ObjectName::new(namespace, &*owner.name))
+                    .any(|route| undecided.contains(&route))
+        };
+        add(
+            Kind::BackendTrafficPolicy,
+            &observed.policies,
+            wanted,
+            is_certain,
+            &mut stale,
+        );
     }
-    add(Kind::HttpRoute, &observed.http_routes, wanted, &mut stale);
+    let is_certain = |route: &Resource<HttpRoute>| observed.http_routes.is_known_in(route.namespace());
+    add(
+        Kind::HttpRoute,
+        &observed.http_routes,
+        wanted,
+        is_certain,
+        &mut stale,
+    );
     stale
 }
 

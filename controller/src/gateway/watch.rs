@@ -1,5 +1,6 @@
 //! The watches behind [`Observed`](super::observed::Observed). A kind that the cluster does not have, or does not let us
-//! read, is noticed once and looked for again every [`RECHECK`]; a watch that breaks keeps what it knew.
+//! read, is noticed once and looked for again every [`RECHECK`]; a watch that breaks keeps what it knew. Where the kind is
+//! watched in each namespace of the scope, one that we may not read is noted and the others go on.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,7 +11,7 @@ use std::{
 
 use futures_util::{
     StreamExt,
-    stream::{BoxStream, SelectAll, select_all},
+    stream::{self, BoxStream, SelectAll, select_all},
 };
 use kube::{
     Api, Client,
@@ -145,8 +146,14 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
 
     async fn listen(&mut self, version: &'static str) -> End {
         let (mut events, namespaces) = self.events(version).await;
+        let is_of_scope = matches!(self.place, Place::Scope(_)) && namespaces.is_some();
         self.source.change(|collection| {
             collection.version = version;
+            collection.unreadable.clear();
+            collection.scope = match &namespaces {
+                Some(namespaces) if is_of_scope => Scope::Only(Arc::new(namespaces.clone())),
+                _ => Scope::All,
+            };
             if let Some(namespaces) = &namespaces {
                 collection
                     .objects
@@ -190,7 +197,11 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
                 Ok(Event::InitDone) => {
                     let list = lists.remove(&within).unwrap_or_default();
                     unlisted.remove(&within);
+                    let mut is_readable_again = false;
                     self.source.change(|collection| {
+                        is_readable_again = within
+                            .as_ref()
+                            .is_some_and(|within| collection.unreadable.remove(within));
                         collection.objects.retain(|name, _| {
                             within.as_ref().is_some_and(|within| name.namespace != *within)
                         });
@@ -199,6 +210,13 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
                             collection.knowledge = Knowledge::Complete;
                         }
                     });
+                    if is_readable_again {
+                        tracing::info!(
+                            kind = self.kind.kind(),
+                            namespace = within.as_deref(),
+                            "the namespace can be read again"
+                        );
+                    }
                 }
                 Ok(Event::Apply(object)) => {
                     if let Some((name, object)) = self.read(object) {
@@ -217,6 +235,11 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
                     Some(404) => {
                         return End::Trouble(format!("{} is not served any longer", self.kind.plural()));
                     }
+                    Some(401 | 403) if is_of_scope => {
+                        lists.remove(&within);
+                        unlisted.remove(&within);
+                        self.cannot_read(within, unlisted.is_empty());
+                    }
                     Some(401 | 403) => {
                         self.source
                             .change(|collection| collection.knowledge = Knowledge::Missing);
@@ -227,6 +250,29 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
                 },
             }
         }
+    }
+
+    /// Notes that objects in a namespace cannot be read. What is known of them stays.
+    fn cannot_read(&self, namespace: Option<Arc<str>>, are_others_known: bool) {
+        let Some(namespace) = namespace else {
+            return;
+        };
+        let is_known = self.source.collection.lock().unreadable.contains(&namespace);
+        if is_known {
+            return;
+        }
+        tracing::warn!(
+            kind = self.kind.kind(),
+            namespace = &*namespace,
+            recheck = ?RECHECK,
+            "not allowed to watch this kind in this namespace, gateway objects there are left as they are"
+        );
+        self.source.change(|collection| {
+            collection.unreadable.insert(namespace);
+            if are_others_known {
+                collection.knowledge = Knowledge::Complete;
+            }
+        });
     }
 
     /// The events of the kind, and the namespaces that they come from where it is not all of them.
@@ -270,15 +316,33 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
     }
 }
 
+/// The events of one watch. One that is refused is begun anew, with a list, after [`RECHECK`].
 fn stream(namespace: Option<Arc<str>>, api: Api<DynamicObject>, name: Option<&str>) -> Events {
     let config = match name {
         Some(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
         None => watcher::Config::default(),
     };
-    watcher::watcher(api, config)
-        .default_backoff()
-        .map(move |event| (namespace.clone(), event))
-        .boxed()
+    let begin = move || {
+        watcher::watcher(api.clone(), config.clone())
+            .default_backoff()
+            .boxed()
+    };
+    let first = (begin(), false);
+    stream::unfold(first, move |(mut events, is_refused)| {
+        let (namespace, begin) = (namespace.clone(), begin.clone());
+        async move {
+            if is_refused {
+                sleep(RECHECK).await;
+                events = begin();
+            }
+            let event = events.next().await?;
+            let is_refused = event
+                .as_ref()
+                .is_err_and(|error| matches!(refusal(error), Some(401 | 403)));
+            Some(((namespace, event), (events, is_refused)))
+        }
+    })
+    .boxed()
 }
 
 /// The best version of a kind that the cluster serves.

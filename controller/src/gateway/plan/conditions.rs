@@ -8,11 +8,12 @@ use super::{
     super::{
         desired::Subject,
         observed::Observed,
-        resource::{HttpRoute, ParentCondition, ParentStatus, Resource},
+        resource::{HttpRoute, Kind, ParentCondition, ParentStatus, Resource},
         route_object::RouteObject,
     },
     Remark, Unwritten, grants,
     hosts::{HostIndex, hosts, is_part_of},
+    policies,
     routes::HTTP_ROUTE_ANNOTATION,
 };
 use crate::{
@@ -73,12 +74,25 @@ pub(super) fn gateway_ready(
     if let Some(why) = context.unwritten.get(&Subject::RouteObject(object.id.clone())) {
         return Some(fails("WriteFailed", &**why));
     }
-    if concerned.is_empty() {
-        return no_route(observed, object, context);
+    let (known, unknown): (Vec<&Resource<HttpRoute>>, Vec<&Resource<HttpRoute>>) = concerned
+        .iter()
+        .copied()
+        .partition(|route| !observed.http_routes.unreadable.contains(route.namespace()));
+    if known.is_empty() {
+        // Of the object's own namespace, unless all that is remembered is elsewhere.
+        let own = &*object.id.namespace;
+        let remembered = unknown.iter().map(|route| route.namespace());
+        let unreadable = remembered
+            .chain([own])
+            .find(|namespace| observed.http_routes.unreadable.contains(*namespace));
+        return match unreadable {
+            Some(namespace) => Some(not_readable(Kind::HttpRoute, namespace)),
+            None => no_route(observed, object, context),
+        };
     }
     let mut note: Option<Finding> = None;
     let mut waiting: Option<Finding> = None;
-    for route in concerned {
+    for route in &known {
         let name = ObjectName::of(&route.metadata);
         let remark = context.remarks.get(&name);
         if !observed.speaks_for(route.namespace(), &object.id.namespace) {
@@ -107,6 +121,9 @@ pub(super) fn gateway_ready(
             Some(remark) if remark.is_fault => return Some(remark.into()),
             remark => note = note.or_else(|| remark.map(Finding::from)),
         }
+        if let Some(namespace) = policies::unreadable(observed, route) {
+            waiting = waiting.or_else(|| Some(not_readable(Kind::BackendTrafficPolicy, namespace)));
+        }
         let policy = Subject::HttpRoute(name);
         if let Some(why) = context.unwritten.get(&policy) {
             return Some(fails("WriteFailed", &**why));
@@ -116,12 +133,12 @@ pub(super) fn gateway_ready(
         return no_route(observed, object, context);
     }
     waiting.or(note).or_else(|| {
-        let names: Vec<String> = concerned
+        let names: Vec<String> = known
             .iter()
             .take(4)
             .map(|route| ObjectName::of(&route.metadata).to_string())
             .collect();
-        let more = concerned.len() - names.len();
+        let more = known.len() - names.len();
         let more = if more > 0 {
             format!(" and {more} more")
         } else {
@@ -247,6 +264,14 @@ fn parent_name(parent: &ParentStatus, route: &ObjectName) -> ObjectName {
 
 fn fails(reason: &'static str, message: impl Into<String>) -> Finding {
     Finding::fails(GATEWAY_READY, reason, message)
+}
+
+fn not_readable(kind: Kind, namespace: &str) -> Finding {
+    let message = format!(
+        "the role of the controller does not let it read {} in namespace {namespace}: what Rouse wrote there stays as it is",
+        kind.plural()
+    );
+    Finding::unknown(GATEWAY_READY, "NotReadable", message)
 }
 
 fn pending(message: String) -> Finding {

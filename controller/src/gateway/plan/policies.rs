@@ -4,7 +4,7 @@
 mod others;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -33,13 +33,19 @@ const UNSENT: [&str; 2] = ["connect-failure", "refused-stream"];
 /// Envoy's deadline of a request where nobody says anything.
 const ENVOY_DEFAULT: &str = "15s";
 
+/// What there is to be said of HTTPRoutes.
+#[derive(Default)]
+pub(super) struct Policies {
+    pub(super) desired: Vec<Desired>,
+    /// What is wrong with them.
+    pub(super) remarks: BTreeMap<ObjectName, Remark>,
+    /// Those whose policies stay as they are, as not all that bears on them can be read.
+    pub(super) undecided: BTreeSet<ObjectName>,
+}
+
 /// Policies, and what is wrong with HTTPRoutes. `holds` says how long requests of an HTTPRoute may be held.
-pub(super) fn plan(
-    observed: &Observed,
-    holds: &HashMap<ObjectName, Duration>,
-) -> (Vec<Desired>, BTreeMap<ObjectName, Remark>) {
-    let mut desired = Vec::new();
-    let mut remarks = BTreeMap::new();
+pub(super) fn plan(observed: &Observed, holds: &HashMap<ObjectName, Duration>) -> Policies {
+    let mut policies = Policies::default();
     let routes = observed.http_routes.values().filter(|route| {
         !route.is_going() && observed.scope.covers(route.namespace()) && observed.uses_interceptor(route)
     });
@@ -47,18 +53,33 @@ pub(super) fn plan(
         let name = ObjectName::of(&route.metadata);
         let hold = holds.get(&name).copied().unwrap_or(observed.settings.hold);
         let planned = plan_one(observed, route, hold);
-        desired.extend(planned.policies);
+        policies.desired.extend(planned.policies);
+        if planned.is_undecided {
+            policies.undecided.insert(name.clone());
+        }
         if let Some(remark) = planned.remark {
-            remarks.insert(name, remark);
+            policies.remarks.insert(name, remark);
         }
     }
-    (desired, remarks)
+    policies
+}
+
+/// The first namespace that bears on the policies of an HTTPRoute, its own or a Gateway's of it, and whose policies cannot
+/// be read.
+pub(super) fn unreadable<'a>(observed: &'a Observed, route: &'a Resource<HttpRoute>) -> Option<&'a str> {
+    let parents = route.body.spec.parent_refs.iter();
+    let of_gateways = parents.filter_map(|parent| Some(parent.gateway(route.namespace())?.0));
+    std::iter::once(route.namespace())
+        .chain(of_gateways)
+        .find(|namespace| observed.policies.unreadable.contains(*namespace))
+        .filter(|_| observed.is_on_envoy_gateway(route))
 }
 
 #[derive(Default)]
 struct Planned {
     policies: Vec<Desired>,
     remark: Option<Remark>,
+    is_undecided: bool,
 }
 
 fn plan_one(observed: &Observed, route: &Resource<HttpRoute>, hold: Duration) -> Planned {
@@ -75,6 +96,11 @@ fn plan_one(observed: &Observed, route: &Resource<HttpRoute>, hold: Duration) ->
         ..Planned::default()
     };
     if !observed.is_on_envoy_gateway(route) || !observed.policies.is_complete() {
+        return planned;
+    }
+    let is_remembered = observed.http_routes.unreadable.contains(route.namespace());
+    if is_remembered || unreadable(observed, route).is_some() {
+        planned.is_undecided = true;
         return planned;
     }
     let open: Vec<&HttpRouteRule> = held

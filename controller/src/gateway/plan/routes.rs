@@ -91,7 +91,9 @@ pub(super) fn plan(
             .annotations
             .get(HTTP_ROUTE_ANNOTATION)
             .is_some_and(|value| value == "none");
-        if opted_out || !observed.scope.covers(&object.id.namespace) {
+        let namespace = &object.id.namespace;
+        // Where HTTPRoutes cannot be read, the user may have one.
+        if opted_out || !observed.scope.covers(namespace) || !observed.http_routes.is_known_in(namespace) {
             continue;
         }
         let mut hostnames = Vec::new();

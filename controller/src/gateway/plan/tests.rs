@@ -38,6 +38,8 @@ struct Setting {
     scope: Option<BTreeSet<String>>,
     /// Kinds that the cluster does not have.
     missing: Vec<String>,
+    /// `Kind namespace`: where a kind may not be read.
+    unreadable: Vec<String>,
     /// The interceptor's Service does not exist.
     without_interceptor: bool,
     /// What the API server said to writes, as `Kind namespace/name: words`.
@@ -105,7 +107,10 @@ fn what_rouse_wrote_goes_when_the_routes_are_gone() {
                 || knows_grants && observed.grants.values().any(Resource::is_ours)
                 || knows_policies && observed.policies.values().any(Resource::is_ours)
         };
-        let can_read = case.observed.http_routes.is_complete();
+        let observed = &case.observed;
+        let can_read = observed.http_routes.is_complete()
+            && observed.http_routes.unreadable.is_empty()
+            && observed.policies.unreadable.is_empty();
         case.observed.route_objects.clear();
         case.observed
             .http_routes
@@ -152,6 +157,16 @@ fn the_same_plan_is_made_whatever_the_order_of_routes() {
         };
         assert_eq!(sorted(&one), sorted(&other), "{name}");
     }
+}
+
+#[test]
+fn what_was_listed_for_another_scope_is_no_ground_for_a_plan() {
+    let (_, text) = cases().swap_remove(0);
+    let mut observed = Case::read(&text).observed;
+    assert!(observed.is_settled());
+    let only = BTreeSet::from([Arc::from("somewhere")]);
+    observed.scope = Scope::Only(Arc::new(only));
+    assert!(!observed.is_settled());
 }
 
 fn assert_within(case: &str, observed: &Observed, desired: &Desired) {
@@ -307,9 +322,7 @@ fn empty(setting: &Setting) -> Observed {
     });
     Observed {
         settings: Arc::new(settings.checked().unwrap()),
-        scope: setting.scope.clone().map_or(Scope::All, |names| {
-            Scope::Only(Arc::new(names.into_iter().map(Arc::from).collect()))
-        }),
+        scope: scope(setting),
         route_objects: Vec::new(),
         service: collection(setting, Kind::Service),
         http_routes: collection(setting, Kind::HttpRoute),
@@ -321,6 +334,12 @@ fn empty(setting: &Setting) -> Observed {
     }
 }
 
+fn scope(setting: &Setting) -> Scope {
+    setting.scope.clone().map_or(Scope::All, |names| {
+        Scope::Only(Arc::new(names.into_iter().map(Arc::from).collect()))
+    })
+}
+
 fn collection<T>(setting: &Setting, kind: Kind) -> Collection<T> {
     let is_missing = setting.missing.iter().any(|missing| missing == kind.kind());
     Collection {
@@ -330,6 +349,14 @@ fn collection<T>(setting: &Setting, kind: Kind) -> Collection<T> {
             Knowledge::Complete
         },
         version: "v1",
+        scope: scope(setting),
+        unreadable: setting
+            .unreadable
+            .iter()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(unreadable, _)| *unreadable == kind.kind())
+            .map(|(_, namespace)| Arc::from(namespace))
+            .collect(),
         objects: BTreeMap::new(),
     }
 }

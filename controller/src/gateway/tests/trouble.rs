@@ -149,3 +149,96 @@ async fn only_the_leader_writes() {
         .send_replace(Leadership::Leader(CancellationToken::new()));
     until_written(&server, "team", "bot").await;
 }
+
+fn namespaces(names: &[&str]) -> rouse_kubernetes::NamespaceSet {
+    Arc::new(names.iter().map(|name| Arc::from(*name)).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_may_not_be_read_is_told_and_the_others_are_served() {
+    let server = server().await;
+    server.inject(Fault::status(403).on("httproutes").within("shut").always());
+    let (_scope, set) = watch::channel(Some(namespaces(&["team", "shut", "gone"])));
+    let routes = [
+        scaled_object("team", "bot", "bot.test"),
+        scaled_object("shut", "bot", "shut.test"),
+    ];
+    // Of an earlier run.
+    let earlier = Controller::leading(&server, settings(), &[]);
+    for namespace in ["gone", "shut"] {
+        server.apply_json(http_route(namespace, "bot", &format!("{namespace}.test")));
+        until_written(&server, namespace, "bot").await;
+    }
+    drop(earlier);
+    delete(&server, Kind::HttpRoute, "gone", "bot").await;
+
+    let scope = ScopeWatch::new(Some(set));
+    let controller = Controller::start(&server, settings(), scope, &routes, true);
+    server.apply_json(with_status(http_route("team", "bot", "bot.test"), "True"));
+    until_written(&server, "team", "bot").await;
+    server
+        .eventually("the grant that nobody needs is gone", |server| {
+            grant(server, "gone").is_none()
+        })
+        .await;
+    controller.until_condition(Status::True, "Routed").await;
+    let finding = controller.condition("shut", "bot").expect("a condition");
+    assert_eq!((finding.status, finding.reason), (Status::Unknown, "NotReadable"));
+    assert!(
+        finding.message.contains("httproutes in namespace shut"),
+        "{}",
+        finding.message
+    );
+    // Longer than it takes to look again.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(grant(&server, "shut").is_some());
+    assert!(policy(&server, "shut", "bot").is_some());
+
+    server.clear_faults();
+    server.apply_json(http_route("shut", "second", "second.test"));
+    until_written(&server, "shut", "second").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_may_not_be_read_any_longer_keeps_what_it_has() {
+    let server = server().await;
+    let (_scope, set) = watch::channel(Some(namespaces(&["team", "shut"])));
+    let route = scaled_object("shut", "bot", "shut.test");
+    server.apply_json(http_route("shut", "bot", "shut.test"));
+    let scope = ScopeWatch::new(Some(set));
+    let controller = Controller::start(&server, settings(), scope, &[route], true);
+    until_written(&server, "shut", "bot").await;
+    for kind in ["httproutes", "backendtrafficpolicies"] {
+        server.inject(Fault::status(403).on(kind).within("shut").always());
+    }
+    server.close_watches();
+    until_reason(&controller, "shut", "NotReadable").await;
+    server.clear_requests();
+    server.apply_json(http_route("team", "bot", "bot.test"));
+    until_written(&server, "team", "bot").await;
+    let elsewhere: Vec<String> = gateway_writes(&server)
+        .into_iter()
+        .filter(|write| write.contains("shut"))
+        .collect();
+    assert_eq!(elsewhere, Vec::<String>::new());
+    server.clear_faults();
+    server.apply_json(with_status(http_route("shut", "bot", "shut.test"), "True"));
+    until_reason(&controller, "shut", "Routed").await;
+}
+
+/// In paused time, longer than it takes to look again.
+async fn until_reason(controller: &Controller, namespace: &str, reason: &str) {
+    let reached = tokio::time::timeout(Duration::from_secs(30), async {
+        while controller
+            .condition(namespace, "bot")
+            .is_none_or(|finding| finding.reason != reason)
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    assert!(
+        reached.await.is_ok(),
+        "{reason}: {:?}",
+        controller.condition(namespace, "bot")
+    );
+}
