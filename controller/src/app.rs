@@ -105,7 +105,7 @@ impl App {
             .wake
             .interceptors
             .as_ref()
-            .map(|service| peers::follow(&mut watches, service));
+            .map(|service| peers::follow(&mut watches, service).addresses);
         let app = Self {
             addr,
             readiness: readiness.clone(),

@@ -94,6 +94,8 @@ impl App {
         let readiness = Readiness::new();
         let (end_streams, stop) = (CancellationToken::new(), CancellationToken::new());
         let heard = readiness.block("interceptors");
+        let remarks = Arc::clone(&picture);
+        readiness.remark(move || remarks.list_remark());
 
         let scaler = Scaler::new(
             Arc::clone(&picture),

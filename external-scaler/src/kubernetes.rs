@@ -11,13 +11,15 @@ mod args;
 mod run;
 mod sink;
 
+use std::time::Duration;
+
 use kube::Client;
 use rouse_api::{HTTPScaledObject, InterceptorRoute};
 use rouse_kubernetes::{
     Feed, Scope, Watches,
-    peers::{self, Addresses, PeerService},
+    peers::{self, PeerService, Peers},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::interval};
 
 use self::sink::RouteSink;
 pub use self::{args::ClusterArgs, run::run};
@@ -46,8 +48,8 @@ impl Source {
             RouteSink::<InterceptorRoute>::new(app.catalog()),
         );
         let peers = service.map(|service| {
-            let addresses = peers::follow(&mut watches, service);
-            tokio::spawn(hand_on(addresses, app.peers()))
+            let followed = peers::follow(&mut watches, service);
+            tokio::spawn(hand_on(followed, app.peers()))
         });
         Self { watches, peers }
     }
@@ -66,15 +68,31 @@ impl Drop for Source {
     }
 }
 
-/// Sets the list whenever it changes, until the watch ends.
-async fn hand_on(mut addresses: Addresses, peers: PeersHandle) {
+/// How often it is told how far the list can be relied on. Well below the time for which it is.
+const CONFIRM_EVERY: Duration = Duration::from_secs(5);
+
+/// Sets the list whenever it changes, and says how old it is, until the watch ends. Should this end, the list grows old.
+async fn hand_on(followed: Peers, peers: PeersHandle) {
+    let Peers {
+        mut addresses,
+        freshness,
+    } = followed;
+    addresses.mark_changed();
+    let mut ticks = interval(CONFIRM_EVERY);
     loop {
-        let now = addresses.borrow_and_update().clone();
-        if let Some(now) = now {
-            peers.set(now.iter().copied());
+        tokio::select! {
+            biased;
+            changed = addresses.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now = addresses.borrow_and_update().clone();
+                if let Some(now) = now {
+                    peers.set(now.iter().copied());
+                }
+            }
+            _ = ticks.tick() => {}
         }
-        if addresses.changed().await.is_err() {
-            return;
-        }
+        peers.confirm(freshness.age());
     }
 }

@@ -208,6 +208,15 @@ impl Collector for PictureCollector {
                 ConstGauge::new(age).encode(ages.encode_family(&[("peer", peer.addr.to_string())])?)?;
             }
         }
+        if let Some(age) = self.picture.list_age() {
+            let encoder = encoder.encode_descriptor(
+                "rouse_scaler_peer_list_age",
+                "Time since the list of interceptors was last known to be right",
+                Some(&Unit::Seconds),
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(age.as_secs_f64()).encode(encoder)?;
+        }
         let mut gauge = |name, help, value: usize| {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value.cast_signed() as i64).encode(encoder)
@@ -224,7 +233,7 @@ impl Collector for PictureCollector {
         )?;
         gauge(
             "rouse_scaler_trusted",
-            "Whether a route may be called idle: every listed interceptor is heard or given up",
+            "Whether a route may be called idle: every listed interceptor is heard or given up, and the list is not too old",
             usize::from(self.picture.can_say_none()),
         )
     }

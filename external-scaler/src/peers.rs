@@ -1,6 +1,6 @@
 //! The list of interceptors and the tasks that listen to them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,6 +46,12 @@ impl PeersHandle {
             }
         }
         self.picture.unlist_others(&addrs);
+    }
+
+    /// Says how long ago the list was last known to be right. Once told, it has to be told again and again: without a word
+    /// for two minutes no route is called idle. A list of which this is never told stands as it is.
+    pub fn confirm(&self, ago: Duration) {
+        self.picture.confirm_list(ago);
     }
 
     /// Runs `task` until it ends or the scaler stops.

@@ -17,6 +17,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ahash::RandomState;
 use dashmap::{DashMap, Entry};
+use parking_lot::Mutex;
 use rouse_proto::load::RouteLoad;
 use rouse_routing::{RouteId, RouteKind};
 use tokio::sync::watch;
@@ -34,6 +35,10 @@ pub(crate) use self::{
     session::{ReportError, Session},
 };
 
+/// For how long a list of interceptors that nobody confirms is relied on: an interceptor that it lacks may be holding
+/// requests. Above the longest that a watch which is well says nothing (40 s), and a time for the API server to come back.
+const LIST_TRUSTED: Duration = Duration::from_mins(2);
+
 /// The merged load of all interceptors.
 #[derive(Debug)]
 pub(crate) struct Picture {
@@ -44,6 +49,8 @@ pub(crate) struct Picture {
     routes: DashMap<RouteId, Arc<Route>, RandomState>,
     targets: DashMap<TargetId, Arc<Target>, RandomState>,
     peers: DashMap<SocketAddr, Arc<Peer>, RandomState>,
+    /// When the list of peers was last known to be right. `None` where nobody says so: it is then as it was meant.
+    list_confirmed: Mutex<Option<Moment>>,
     /// Rises whenever "nothing" may have become believable: the list changed, or an interceptor is heard after a silence.
     news: watch::Sender<u64>,
 }
@@ -57,6 +64,7 @@ impl Picture {
             routes: DashMap::default(),
             targets: DashMap::default(),
             peers: DashMap::default(),
+            list_confirmed: Mutex::default(),
             news: watch::Sender::default(),
         }
     }
@@ -246,10 +254,51 @@ impl Picture {
             .fold(0, |sum, peer| sum.saturating_add(peer.concurrency()))
     }
 
-    /// Whether "nothing" may be believed: some listed interceptor is heard, and none that is listed is waited for. An empty
-    /// list says that the list is wrong rather than that there is no traffic.
+    /// The list was right `ago` before now.
+    pub(crate) fn confirm_list(&self, ago: Duration) {
+        let now = self.now();
+        let was_trusted = self.is_list_trusted(now);
+        *self.list_confirmed.lock() = Some(now.minus(ago));
+        let is_trusted = self.is_list_trusted(now);
+        if is_trusted && !was_trusted {
+            tracing::info!("the list of interceptors is confirmed again");
+            self.progress();
+        } else if was_trusted && !is_trusted {
+            tracing::warn!(
+                ?ago,
+                "the list of interceptors is too old to be relied on, no route is called idle"
+            );
+        }
+    }
+
+    /// How long ago the list was last known to be right, where somebody says so.
+    pub(crate) fn list_age(&self) -> Option<Duration> {
+        self.list_confirmed
+            .lock()
+            .map(|confirmed| self.now().since(confirmed))
+    }
+
+    /// What is wrong with the list, for people.
+    pub(crate) fn list_remark(&self) -> Option<String> {
+        let age = self.list_age().filter(|age| *age > LIST_TRUSTED)?;
+        Some(format!(
+            "list of interceptors not confirmed for {}s, no route is called idle",
+            age.as_secs()
+        ))
+    }
+
+    fn is_list_trusted(&self, now: Moment) -> bool {
+        let confirmed = *self.list_confirmed.lock();
+        confirmed.is_none_or(|confirmed| now.since(confirmed) <= LIST_TRUSTED)
+    }
+
+    /// Whether "nothing" may be believed: the list is not out of date, some listed interceptor is heard, and none that is
+    /// listed is waited for. An empty list says that the list is wrong rather than that there is no traffic.
     pub(crate) fn can_say_none(&self) -> bool {
         let now = self.now();
+        if !self.is_list_trusted(now) {
+            return false;
+        }
         let mut heard = false;
         for peer in self.peers.iter().filter(|peer| peer.is_listed()) {
             match peer.state(self.patience, now) {

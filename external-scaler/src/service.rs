@@ -181,12 +181,11 @@ impl Scaler {
     /// False and zero need the whole picture; without it they would scale a used application to zero.
     fn may_say_none(&self) -> Result<(), Status> {
         if self.picture.can_say_none() {
-            Ok(())
-        } else {
-            Err(Status::unavailable(
-                "not every interceptor is heard, so that no route can be called idle",
-            ))
+            return Ok(());
         }
+        let why = self.picture.list_remark();
+        let why = why.unwrap_or_else(|| "not every interceptor is heard, no route is called idle".to_owned());
+        Err(Status::unavailable(why))
     }
 
     /// Counts the call and, where it is not a stream, times it.

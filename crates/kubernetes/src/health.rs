@@ -73,9 +73,21 @@ struct State {
     trouble: Option<Trouble>,
     /// When the API server last sent anything, or the watch began.
     last_contact: Instant,
+    /// When what is known was last known to be right: told, or left to stand by a watch that lived. The watch's beginning
+    /// until then.
+    last_good: Instant,
     /// When an object was last told of.
     last_event: Option<Instant>,
     unreadable: usize,
+}
+
+/// For how long what is known of a kind may have been wrong. Cheap to clone.
+///
+/// Not the age of the last word from the API server, which may have been a refusal, but of the last that bore on the
+/// objects.
+#[derive(Debug, Clone)]
+pub struct Freshness {
+    kind: Arc<KindHealth>,
 }
 
 /// The watches of one kind at one moment.
@@ -117,7 +129,24 @@ impl Health {
     }
 }
 
+impl Freshness {
+    /// The time since all of what is known was last known to be right, of the watch where that is longest ago.
+    /// `Duration::MAX` where nothing is watched (any longer).
+    pub fn age(&self) -> Duration {
+        let now = Instant::now();
+        let watches = self.kind.watches.lock();
+        let ages = watches.iter().map(|watch| now - watch.state.lock().last_good);
+        ages.max().unwrap_or(Duration::MAX)
+    }
+}
+
 impl KindHealth {
+    pub(crate) fn freshness(self: &Arc<Self>) -> Freshness {
+        Freshness {
+            kind: Arc::clone(self),
+        }
+    }
+
     /// A watch of the kind, until it is [removed](Self::remove).
     pub(crate) fn watch(self: &Arc<Self>) -> Arc<WatchHealth> {
         let watch = Arc::new(WatchHealth {
@@ -125,6 +154,7 @@ impl KindHealth {
             state: Mutex::new(State {
                 trouble: None,
                 last_contact: Instant::now(),
+                last_good: Instant::now(),
                 last_event: None,
                 unreadable: 0,
             }),
@@ -218,6 +248,11 @@ impl WatchHealth {
         self.state.lock().last_contact = Instant::now();
     }
 
+    /// What is known is right at this moment.
+    pub(crate) fn confirmed(&self) {
+        self.state.lock().last_good = Instant::now();
+    }
+
     /// The API server took a request.
     pub(crate) fn works(&self) {
         let mut state = self.state.lock();
@@ -238,6 +273,7 @@ impl WatchHealth {
     /// A list of all objects is complete.
     pub(crate) fn listed(&self) {
         self.kind.lists.fetch_add(1, Ordering::Relaxed);
+        self.confirmed();
         self.works();
     }
 

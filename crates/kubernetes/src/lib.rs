@@ -30,6 +30,7 @@ mod watches;
 pub use self::{
     feed::{Feed, Watched},
     guard::{Guarded, Unreadable},
+    health::Freshness,
     listed::Listed,
     namespaces::NamespaceSet,
     scope::{Scope, ScopeArgs, ScopeError},

@@ -16,7 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{Feed, Listed, Sink, Watches};
+use crate::{Feed, Freshness, Listed, Sink, Watches};
 
 /// The label by which a slice names its Service.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -81,14 +81,23 @@ impl fmt::Display for PeerPort {
 /// The addresses; `None` until they are known.
 pub type Addresses = watch::Receiver<Option<Arc<BTreeSet<SocketAddr>>>>;
 
+/// The endpoints of a Service, followed.
+#[derive(Debug)]
+pub struct Peers {
+    /// Where they are.
+    pub addresses: Addresses,
+    /// How far that can be relied on: a watch that is dead tells of nobody who comes or goes.
+    pub freshness: Freshness,
+}
+
 /// Follows the endpoints of `service` by its EndpointSlices. Readiness waits for the first list.
-pub fn follow(watches: &mut Watches, service: &PeerService) -> Addresses {
+pub fn follow(watches: &mut Watches, service: &PeerService) -> Peers {
     let (sink, addresses) = PeerSink::new(service.port.clone());
     let feed = Feed::required("EndpointSlice")
         .only_in(service.namespace.as_str())
         .labelled(format!("{SERVICE_LABEL}={}", service.name));
-    watches.feed(feed, sink);
-    addresses
+    let freshness = watches.feed(feed, sink);
+    Peers { addresses, freshness }
 }
 
 /// One endpoint: what tells that two addresses are the same pod, and the address.

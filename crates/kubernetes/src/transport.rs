@@ -66,6 +66,13 @@ where
     watcher(api, settings).boxed()
 }
 
+/// How an event begins that tells of an error in place of an object.
+const ERROR_EVENT: &[u8] = br#"{"type":"ERROR""#;
+
+/// A watch that the API server ends after as long as this has been kept, whether there was anything to tell or not: some
+/// send no bookmark before an end.
+const KEPT: Duration = Duration::from_secs(WATCH as u64 / 2);
+
 /// `client`, for the requests of one watch.
 pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
     let (namespace, client, health) = (
@@ -75,10 +82,12 @@ pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
     );
     let service = service_fn(move |request: Request<Body>| {
         let (client, health) = (client.clone(), Arc::clone(&health));
+        let is_watch = is_watch(&request);
         async move {
             let answer = timeout(ANSWER, client.send(request)).await;
             let response: Response<Body> = answer.map_err(|_| Silent(ANSWER))??;
-            if response.status().is_success() {
+            let is_taken = response.status().is_success();
+            if is_taken {
                 health.works();
             } else {
                 health.contact();
@@ -86,6 +95,7 @@ pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
             Ok::<_, BoxError>(response.map(|body| ObservedBody {
                 body,
                 health,
+                watching_since: (is_taken && is_watch).then(Instant::now),
                 deadline: Box::pin(sleep(IDLE)),
             }))
         }
@@ -93,11 +103,46 @@ pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
     Client::new(service, namespace)
 }
 
+/// Whether a request asks for a watch, and not for a list.
+fn is_watch(request: &Request<Body>) -> bool {
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    parameters.any(|parameter| matches!(parameter, "watch=true" | "watch=1"))
+}
+
 /// An answer's body.
 struct ObservedBody {
     body: Body,
     health: Arc<WatchHealth>,
+    /// Of a watch that was taken. A list is no word on the objects before it is whole.
+    watching_since: Option<Instant>,
     deadline: Pin<Box<Sleep>>,
+}
+
+impl ObservedBody {
+    /// Takes in what came next.
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, kube::Error>>) {
+        let is_confirmed = match frame {
+            Some(Ok(frame)) => {
+                self.health.contact();
+                self.deadline.as_mut().reset(Instant::now() + IDLE);
+                self.watching_since.is_some()
+                    && frame
+                        .data_ref()
+                        .is_some_and(|data| !data.starts_with(ERROR_EVENT))
+            }
+            Some(Err(_)) => {
+                self.watching_since = None;
+                false
+            }
+            None => self
+                .watching_since
+                .take()
+                .is_some_and(|since| since.elapsed() >= KEPT),
+        };
+        if is_confirmed {
+            self.health.confirmed();
+        }
+    }
 }
 
 impl HttpBody for ObservedBody {
@@ -109,10 +154,7 @@ impl HttpBody for ObservedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            if let Some(Ok(_)) = &frame {
-                self.health.contact();
-                self.deadline.as_mut().reset(Instant::now() + IDLE);
-            }
+            self.note(frame.as_ref());
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         ready!(self.deadline.as_mut().poll(context));

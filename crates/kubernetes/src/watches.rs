@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Feed, NamespaceSet, Scope, Sink, Watched,
     feed::{FeedTask, Unsynced},
-    health::{Count, Health},
+    health::{Count, Freshness, Health},
     namespaces::{self, NamespaceSink, Namespaces},
 };
 
@@ -80,8 +80,8 @@ impl Watches {
         }
     }
 
-    /// Watches a kind; its objects go to `sink`.
-    pub fn feed<K: Watched, S: Sink<K>>(&mut self, feed: Feed, sink: S) {
+    /// Watches a kind; its objects go to `sink`. Says how far what went there can be relied on.
+    pub fn feed<K: Watched, S: Sink<K>>(&mut self, feed: Feed, sink: S) -> Freshness {
         let (unsynced, synced) = Unsynced::new(self.readiness.block(feed.name));
         self.synced.push(synced);
         let sink = Arc::new(sink);
@@ -90,17 +90,20 @@ impl Watches {
             Some(namespace) => Namespaces::fixed([namespace]),
             None => self.namespaces.clone(),
         };
+        let health = self
+            .health
+            .add(feed.name, Count(Box::new(move || counted.count())));
+        let freshness = health.freshness();
         let task = FeedTask {
             client: self.client.clone(),
-            health: self
-                .health
-                .add(feed.name, Count(Box::new(move || counted.count()))),
+            health,
             feed,
             sink,
             stop: self.stop.clone(),
             has_listed: AtomicBool::new(false),
         };
         self.tasks.spawn(task.run::<K>(namespaces, unsynced));
+        freshness
     }
 
     /// The namespaces of the scope, as they come and go (`None` until they are known), for those that watch kinds by

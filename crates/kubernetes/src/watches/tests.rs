@@ -186,6 +186,60 @@ async fn an_api_server_that_hangs_is_noticed_and_found_again() {
     eventually("the news arrive", Duration::from_secs(41), || sink.count() == 1).await;
 }
 
+/// The greatest age that is seen within a time.
+async fn oldest(freshness: &Freshness, within: Duration) -> Duration {
+    let until = Instant::now() + within;
+    let mut oldest = Duration::ZERO;
+    while Instant::now() < until {
+        oldest = oldest.max(freshness.age());
+        sleep(Duration::from_millis(500)).await;
+    }
+    oldest
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_ages_only_while_nothing_confirms_it() {
+    let api = FakeApiServer::start().await;
+    apply(&api, "shop", "a", "1");
+    let mut process = Process::start(&api, &Scope::All);
+    let sink = Recorder::new(|_: &ConfigMap| String::new());
+    let freshness = process.watches.feed(Feed::required("ConfigMap"), sink);
+    process.synced().await;
+    let minutes = |count| Duration::from_mins(count);
+    let idle = oldest(&freshness, minutes(5)).await;
+    assert!(
+        idle < Duration::from_secs(45),
+        "nothing happens, all is well: {idle:?}"
+    );
+
+    // Each of these is a word from the API server, and none of them is one on the objects.
+    for fault in [
+        Fault::status(500).on("configmaps").always(),
+        Fault::status(403).on("configmaps").always(),
+        Fault::hang().on("configmaps").always(),
+    ] {
+        api.inject(fault.clone());
+        let refused = oldest(&freshness, minutes(3)).await;
+        assert!(refused > minutes(2), "{fault:?}: {refused:?}");
+        api.clear_faults();
+        eventually("it is confirmed again", minutes(1), || {
+            freshness.age() < Duration::from_secs(5)
+        })
+        .await;
+    }
+    // Taken, and then nothing.
+    api.stall_watches();
+    let stalled = oldest(&freshness, minutes(3)).await;
+    assert!(stalled > minutes(2), "{stalled:?}");
+    api.resume();
+    eventually("it is confirmed again", minutes(1), || {
+        freshness.age() < Duration::from_secs(5)
+    })
+    .await;
+    process.watches.stop().await;
+    assert_eq!(freshness.age(), Duration::MAX);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_stalls_without_closing_is_noticed() {
     let api = FakeApiServer::start().await;

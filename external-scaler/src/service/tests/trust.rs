@@ -33,6 +33,32 @@ async fn an_empty_list_is_taken_for_a_wrong_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_nobody_confirms_any_longer_is_not_relied_on() {
+    let (world, mut interceptor) = World::with_cold_app().await;
+    world.picture.confirm_list(secs(30));
+    assert_eq!(world.is_active(app()).await, Ok(false));
+    advance(secs(90)).await;
+    assert_eq!(world.is_active(app()).await, Ok(false), "two minutes old");
+    advance(secs(1)).await;
+    assert_eq!(world.is_active(app()).await, Err(Code::Unavailable));
+    assert_eq!(world.values(app()).await, Err(Code::Unavailable));
+    let remark = world.picture.list_remark().expect("a remark");
+    assert!(remark.contains("not confirmed for 121s"), "{remark}");
+
+    interceptor.partial(vec![busy("app", 1)], vec![]).await;
+    assert_eq!(world.is_active(app()).await, Ok(true), "a yes needs no list");
+    interceptor.partial(vec![idle("app")], vec![]).await;
+    advance(LINGER).await;
+    let mut pushes = world.open(app()).await;
+    assert_eq!(pushes.next().await, None);
+
+    world.picture.confirm_list(secs(5));
+    assert_eq!(pushes.next().await, Some((false, Duration::ZERO)));
+    assert_eq!(world.is_active(app()).await, Ok(false));
+    assert_eq!(world.picture.list_remark(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_opened_without_a_picture_says_nothing_until_there_is_one() {
     for (load, expected) in [(busy("app", 1), true), (idle("app"), false)] {
         let world = World::new();
