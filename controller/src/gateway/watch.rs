@@ -278,9 +278,10 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
     /// The events of the kind, and the namespaces that they come from where it is not all of them.
     async fn events(&mut self, version: &str) -> (SelectAll<Events>, Option<BTreeSet<Arc<str>>>) {
         let resource = self.kind.api_resource(version);
-        let everywhere = || vec![stream(None, Api::all_with(self.client.clone(), &resource), None)];
+        let client = || rouse_kubernetes::spaced(&self.client);
+        let everywhere = || vec![stream(None, Api::all_with(client(), &resource), None)];
         let within = |namespace: &Arc<str>, name: Option<&str>| {
-            let api = Api::namespaced_with(self.client.clone(), namespace, &resource);
+            let api = Api::namespaced_with(client(), namespace, &resource);
             stream(Some(Arc::clone(namespace)), api, name)
         };
         let (streams, namespaces) = match &mut self.place {

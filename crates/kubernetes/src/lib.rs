@@ -35,5 +35,6 @@ pub use self::{
     namespaces::NamespaceSet,
     scope::{Scope, ScopeArgs, ScopeError},
     sink::Sink,
+    transport::spaced,
     watches::Watches,
 };

@@ -6,6 +6,9 @@
 //! at all has come [`WATCH`] + 5 s after the last byte is dead: kube's watcher gives it up and begins the next one. For
 //! what is no watch yet, [`ANSWER`] bounds the wait for an answer's head and [`IDLE`] the wait for its next byte.
 //! Nothing is therefore deaf for longer than 40 s, well within the time that requests are held.
+//!
+//! A watch that is taken and ended at once is no failure to kube's watcher, which asks for the next one without a pause. So
+//! requests for watches are [spaced out](Spacing).
 
 use std::{
     fmt::Debug,
@@ -24,11 +27,12 @@ use kube::{
     client::Body,
     runtime::watcher::{self, Event, watcher},
 };
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, service_fn};
 
-use crate::{guard::Guarded, health::WatchHealth};
+use crate::{driver::LONGEST_PAUSE, guard::Guarded, health::WatchHealth};
 
 /// How long one watch lasts, in seconds. The API server sends a bookmark shortly before the end, so that the next one
 /// begins at the present also where nothing happened.
@@ -80,10 +84,17 @@ pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
         client.clone(),
         Arc::clone(health),
     );
+    let spacing = Mutex::new(Spacing::default());
     let service = service_fn(move |request: Request<Body>| {
         let (client, health) = (client.clone(), Arc::clone(&health));
         let is_watch = is_watch(&request);
+        let pause = if is_watch {
+            spacing.lock().pause()
+        } else {
+            Duration::ZERO
+        };
         async move {
+            sleep(pause).await;
             let answer = timeout(ANSWER, client.send(request)).await;
             let response: Response<Body> = answer.map_err(|_| Silent(ANSWER))??;
             let is_taken = response.status().is_success();
@@ -101,6 +112,57 @@ pub(crate) fn observed(client: &Client, health: &Arc<WatchHealth>) -> Client {
         }
     });
     Client::new(service, namespace)
+}
+
+/// `client`, for one watch that kube's watcher keeps by itself: its requests are spaced out.
+pub fn spaced(client: &Client) -> Client {
+    let (namespace, client) = (client.default_namespace().to_owned(), client.clone());
+    let spacing = Mutex::new(Spacing::default());
+    let service = service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        let pause = if is_watch(&request) {
+            spacing.lock().pause()
+        } else {
+            Duration::ZERO
+        };
+        async move {
+            sleep(pause).await;
+            client.send(request).await.map_err(BoxError::from)
+        }
+    });
+    Client::new(service, namespace)
+}
+
+/// The first pause before a watch whose predecessor was short. Doubled with each, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A watch that lasted as long as this was worth its request.
+const WORTH_IT: Duration = Duration::from_secs(1);
+
+/// How far apart requests for one watch are: the next follows at once on one that lasted, and later and later on those that
+/// did not.
+#[derive(Debug, Default)]
+struct Spacing {
+    /// When the last request was sent.
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Spacing {
+    /// How long the request that is to be sent now has to wait.
+    fn pause(&mut self) -> Duration {
+        let now = Instant::now();
+        let since = self.last.map_or(Duration::MAX, |last| now - last);
+        self.pause = if since >= WORTH_IT {
+            Duration::ZERO
+        } else {
+            (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
+        };
+        // Whoever had a reason to wait has waited in part.
+        let pause = self.pause.saturating_sub(since);
+        self.last = Some(now + pause);
+        pause
+    }
 }
 
 /// Whether a request asks for a watch, and not for a list.

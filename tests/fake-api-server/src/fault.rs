@@ -25,6 +25,7 @@ pub(crate) enum Effect {
     Wait(Duration),
     Hang,
     Cut,
+    End,
 }
 
 impl Fault {
@@ -58,6 +59,11 @@ impl Fault {
     /// Never answers, until the fault is cleared or the client gives up; nothing is done.
     pub fn hang() -> Self {
         Self::new(Effect::Hang)
+    }
+
+    /// Takes a watch, and ends it at once without a word.
+    pub fn end_at_once() -> Self {
+        Self::new(Effect::End).verb(Verb::Watch)
     }
 
     /// Carries the request out, and closes the connection in place of the answer.

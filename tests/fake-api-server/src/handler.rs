@@ -63,12 +63,13 @@ where
     shared.notify();
     shared.until_answering().await;
     let mut refused = None;
-    let mut is_cut = false;
+    let (mut is_cut, mut is_ended) = (false, false);
     for effect in &effects {
         match effect {
             Effect::Wait(by) => tokio::time::sleep(*by).await,
             Effect::Hang => pending::<()>().await,
             Effect::Cut => is_cut = true,
+            Effect::End => is_ended = true,
             Effect::Answer(..) => refused = effect.refusal(),
         }
     }
@@ -78,6 +79,7 @@ where
     };
     let wants_metadata = wants_metadata(&parts.headers);
     let (code, has_changed, body) = match answered {
+        Ok(Answer::Watch(_)) if is_ended => (StatusCode::OK, false, Either::Left(Full::default())),
         Ok(Answer::Watch(watch)) => (StatusCode::OK, false, Either::Right(watch.start(&shared))),
         Ok(Answer::Object(code, object, has_changed)) => {
             let is_object = object.is_object() && object["kind"] != "Status";

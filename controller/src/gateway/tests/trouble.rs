@@ -150,6 +150,22 @@ async fn only_the_leader_writes() {
     until_written(&server, "team", "bot").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_taken_and_ended_at_once_is_not_repeated_without_pause() {
+    let server = server().await;
+    server.inject(Fault::end_at_once().on("httproutes").always());
+    let _controller = Controller::leading(&server, settings(), &[]);
+    server.wait_for_requests(Verb::Watch, "httproutes", 1).await;
+    server.clear_requests();
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    let asked = server
+        .requests()
+        .iter()
+        .filter(|record| record.verb == Verb::Watch && record.resource == "httproutes")
+        .count();
+    assert!((10..=30).contains(&asked), "{asked} watches in two minutes");
+}
+
 fn namespaces(names: &[&str]) -> rouse_kubernetes::NamespaceSet {
     Arc::new(names.iter().map(|name| Arc::from(*name)).collect())
 }

@@ -186,6 +186,31 @@ async fn an_api_server_that_hangs_is_noticed_and_found_again() {
     eventually("the news arrive", Duration::from_secs(41), || sink.count() == 1).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_taken_and_ended_at_once_is_not_repeated_without_pause() {
+    let api = FakeApiServer::start().await;
+    api.inject(Fault::end_at_once().on("configmaps").always());
+    let mut process = Process::start(&api, &Scope::All);
+    let sink = process.config_maps();
+    process.synced().await;
+    api.clear_requests();
+    sleep(Duration::from_mins(2)).await;
+    let asked = requests(&api, Verb::Watch, "configmaps");
+    assert!((10..=30).contains(&asked), "{asked} watches in two minutes");
+
+    api.clear_faults();
+    apply(&api, "shop", "a", "1");
+    eventually("it goes on", Duration::from_secs(11), || {
+        sink.seen() == ["shop/a=1"]
+    })
+    .await;
+    // One that lasts is followed by the next at once.
+    sleep(Duration::from_secs(2)).await;
+    api.close_watches();
+    apply(&api, "shop", "a", "2");
+    eventually("it goes on at once", SOON, || sink.seen() == ["shop/a=2"]).await;
+}
+
 /// The greatest age that is seen within a time.
 async fn oldest(freshness: &Freshness, within: Duration) -> Duration {
     let until = Instant::now() + within;
