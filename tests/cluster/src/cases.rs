@@ -6,6 +6,7 @@ mod cleanup;
 mod faults;
 mod gateway;
 mod held_for_node;
+mod hpa;
 mod karpenter;
 mod keda;
 mod nodes;
@@ -26,6 +27,7 @@ pub const ALL: &[Case] = &[
     nodes::POD_ON_A_SECOND_NODE_ANSWERS,
     keda::CRON_TRIGGER_MAKES_AN_HPA,
     wake::CHATBOT_WAKES_FROM_ZERO,
+    hpa::CHATBOT_SCALES_OUT_BY_THE_HPA,
     faults::KILLED_CONTAINER_IS_STARTED_AGAIN,
     faults::PODS_ANSWER_WHILE_THE_API_SERVER_IS_AWAY,
     sick_neighbours::KILLED_SCALER_AND_CONTROLLER_LOSE_NOTHING,

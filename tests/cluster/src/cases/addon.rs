@@ -5,7 +5,7 @@ pub(super) mod changes;
 pub(super) mod cold_start;
 pub(super) mod interceptors;
 pub(super) mod legacy;
-mod load;
+pub(super) mod load;
 pub(super) mod objects;
 pub(super) mod routing;
 pub(super) mod scaling;

@@ -13,7 +13,7 @@ use crate::cluster::http::{self, Answer};
 
 /// GETs a path this many times a second, each time on a connection of its own, for as long as `meanwhile` takes. Every request
 /// has to be answered with 200.
-pub(super) async fn load_while<T>(
+pub(in crate::cases) async fn load_while<T>(
     (addr, host, path): (SocketAddr, &str, &str),
     per_second: u32,
     meanwhile: LocalBoxFuture<'_, anyhow::Result<T>>,
