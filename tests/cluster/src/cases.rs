@@ -9,6 +9,7 @@ mod held_for_node;
 mod hpa;
 mod karpenter;
 mod keda;
+mod late_listener;
 mod nodes;
 mod phases;
 mod prometheus;
@@ -28,6 +29,7 @@ pub const ALL: &[Case] = &[
     keda::CRON_TRIGGER_MAKES_AN_HPA,
     wake::CHATBOT_WAKES_FROM_ZERO,
     hpa::CHATBOT_SCALES_OUT_BY_THE_HPA,
+    late_listener::POD_THAT_LISTENS_LATE_COSTS_NO_REQUEST,
     faults::KILLED_CONTAINER_IS_STARTED_AGAIN,
     faults::PODS_ANSWER_WHILE_THE_API_SERVER_IS_AWAY,
     sick_neighbours::KILLED_SCALER_AND_CONTROLLER_LOSE_NOTHING,

@@ -68,7 +68,7 @@ pub(super) async fn one_by_one_while<T>(
 }
 
 /// Why this is not the answer that every request is to have.
-pub(super) fn failure(answer: &anyhow::Result<Answer>) -> Option<String> {
+pub(in crate::cases) fn failure(answer: &anyhow::Result<Answer>) -> Option<String> {
     match answer {
         Ok(answer) if answer.status == 200 => None,
         Ok(answer) => Some(answer.summary()),
