@@ -3,6 +3,7 @@
 mod addon;
 mod behind_gateway;
 mod cleanup;
+mod cold_start_script;
 mod faults;
 mod gateway;
 mod held_for_node;
@@ -43,6 +44,7 @@ pub const ALL: &[Case] = &[
     karpenter::RECLAIMED_NODE_GETS_A_SUCCESSOR,
     gateway::GATEWAY_PROGRAMS_THE_USERS_HTTPROUTE,
     behind_gateway::CHATBOT_WAKES_BEHIND_THE_GATEWAY,
+    cold_start_script::COLD_START_SCRIPT_PASSES_BY_BOTH_WAYS,
     held_for_node::HELD_REQUEST_IS_ANSWERED_WHEN_THE_NODE_HAS_COME,
     held_for_node::ROLLOUT_DOES_NOT_LOSE_A_REQUEST_THAT_WAITS_FOR_A_NODE,
     held_for_node::IMPATIENT_CLIENT_CAUSES_ONE_WAKE_AND_ONE_NODE,
