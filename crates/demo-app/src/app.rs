@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Args, Executed, Timing, connection::Connection, service::Service};
+use crate::{Args, Executed, Timing, connection::Connection, service::Service, starts};
 
 /// Connections that the kernel completes before the application accepts them.
 const BACKLOG: u32 = 1024;
@@ -66,7 +66,7 @@ pub struct DemoApp {
 impl DemoApp {
     /// Starts the application: waits for `listen_delay`, listens, and accepts in tasks of the current runtime.
     ///
-    /// `exit_after` and `exit_code` concern [`run`] only.
+    /// `exit_after`, `exit_code`, `fail_starts` and `record_starts` concern [`run`] only.
     pub async fn start(args: Args) -> Result<Self, StartError> {
         let timing = Timing::start();
         let executed = match &args.record_executed {
@@ -221,8 +221,15 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for TrackedExecutor {
     }
 }
 
-/// Runs the application until SIGTERM or SIGINT, or until `exit_after`.
+/// Runs the application until SIGTERM or SIGINT, or until `exit_after`; one of the first `fail_starts` times not at all.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(record) = &args.record_starts {
+        let starts =
+            starts::record(record).with_context(|| format!("record the start in {}", record.display()))?;
+        if starts <= args.fail_starts {
+            return Ok(ExitCode::from(args.exit_code));
+        }
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

@@ -29,9 +29,16 @@ pub struct Args {
     /// End the process this long after its start, whatever it is doing.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub exit_after: Option<Duration>,
-    /// The exit status that --exit-after ends with.
+    /// The exit status that --exit-after and --fail-starts end with.
     #[arg(long, default_value_t = 1)]
     pub exit_code: u8,
+    /// End with the status of --exit-code in place of listening, this many times, as an application does that crashes before
+    /// it is up. --record-starts counts the times.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "record_starts")]
+    pub fail_starts: u64,
+    /// Append a line `pid` to this file at every start. Several processes may share it.
+    #[arg(long, value_name = "FILE")]
+    pub record_starts: Option<PathBuf>,
     /// Answer 500 to this many requests before answering any properly.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub fail_requests: u64,
@@ -67,6 +74,8 @@ impl Default for Args {
             never_ready: false,
             exit_after: None,
             exit_code: 1,
+            fail_starts: 0,
+            record_starts: None,
             fail_requests: 0,
             abort_requests: 0,
             record_executed: None,

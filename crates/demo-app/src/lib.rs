@@ -32,6 +32,7 @@ mod executed;
 mod info;
 mod metrics;
 mod service;
+mod starts;
 mod timing;
 
 pub use self::{

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -13,7 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
-use crate::{Args, Cksum, DemoApp, monotonic_ns};
+use super::run;
+use crate::{Args, Cksum, DemoApp, monotonic_ns, starts};
 
 type RequestBody = BoxBody<Bytes, std::convert::Infallible>;
 
@@ -333,5 +334,33 @@ async fn shutdown_closes_what_outlasts_the_drain_timeout() {
     assert!(
         dripping.into_body().collect().await.is_err(),
         "half an answer is not taken for a whole one"
+    );
+}
+
+#[test]
+fn the_first_starts_end_as_asked_and_are_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let record = directory.path().join("starts");
+    let args = Args {
+        fail_starts: 2,
+        record_starts: Some(record.clone()),
+        exit_code: 7,
+        ..Args::default()
+    };
+    for start in 1..=2 {
+        let status = run(args.clone()).expect("it ends by itself");
+        assert_eq!(
+            format!("{status:?}"),
+            format!("{:?}", ExitCode::from(7)),
+            "start {start}"
+        );
+    }
+    let pid = std::process::id();
+    let lines = std::fs::read_to_string(&record).expect("the record");
+    assert_eq!(lines, format!("{pid}\n{pid}\n"));
+    assert_eq!(
+        starts::record(&record).expect("recorded"),
+        3,
+        "the next one listens"
     );
 }
