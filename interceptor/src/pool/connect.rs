@@ -4,10 +4,9 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{H1Connection, h2::H2Sender};
+use super::{H1Connection, h2::H2Sender, stream::EndpointStream};
 use crate::{
     metrics::{ConnectOutcome, Metrics},
     proxy::RequestBody,
@@ -16,12 +15,6 @@ use crate::{
 /// HTTP/2 windows towards an endpoint: a stream's, and a connection's that one slow stream cannot use up.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-
-/// An endpoint whose node is gone says nothing any more: an exchange that waits for it is given up after two minutes, or
-/// it would count as demand for ever.
-const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_RETRIES: u32 = 4;
 
 /// Why there is no connection. Nothing of a request has been sent. Cloned for those who waited for the same attempt.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,15 +51,18 @@ impl Dialer {
     /// Opens an HTTP/1.1 connection to `addr`. Must run on a worker; cancelling it closes the socket.
     pub(crate) async fn h1(&self, addr: SocketAddr) -> Result<H1Connection, ConnectError> {
         let stream = self.connect(addr).await?;
+        let may_stall = stream.may_stall();
         let (sender, connection) = http1::Builder::new()
             .handshake::<_, RequestBody>(TokioIo::new(stream))
             .await
             .map_err(|source| no_handshake(addr, source))?;
         drive(addr, connection.with_upgrades());
-        Ok(H1Connection::new(sender))
+        Ok(H1Connection::new(sender, may_stall))
     }
 
     /// Opens an HTTP/2 connection with prior knowledge to `addr`. Must run on a worker.
+    ///
+    /// It never stalls as a whole: streams have windows of their own, and who speaks HTTP/2 reads its connection.
     pub(crate) async fn h2(&self, addr: SocketAddr) -> Result<H2Sender, ConnectError> {
         let stream = self.connect(addr).await?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -80,12 +76,12 @@ impl Dialer {
         Ok(sender)
     }
 
-    async fn connect(&self, addr: SocketAddr) -> Result<TcpStream, ConnectError> {
+    async fn connect(&self, addr: SocketAddr) -> Result<EndpointStream, ConnectError> {
         let started = Instant::now();
         let timeout = self.timeout;
         let connected = match tokio::time::timeout(timeout, TcpStream::connect(addr)).await {
             Ok(connected) => connected
-                .and_then(|stream| configure(&stream).map(|()| stream))
+                .and_then(EndpointStream::new)
                 .map_err(|source| refused(addr, source)),
             Err(_) => Err(ConnectError::Timeout { addr, timeout }),
         };
@@ -102,16 +98,6 @@ impl Dialer {
         self.metrics.connect_ended(started.elapsed(), outcome);
         connected
     }
-}
-
-fn configure(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
-            .with_retries(KEEPALIVE_RETRIES),
-    )
 }
 
 fn refused(addr: SocketAddr, source: io::Error) -> ConnectError {
@@ -131,24 +117,4 @@ fn drive(addr: SocketAddr, connection: impl Future<Output = hyper::Result<()>> +
             tracing::debug!(endpoint = %addr, error = %rouse_daemon::chain::chain(&error), "upstream connection ended");
         }
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn connections_notice_an_endpoint_that_is_gone_without_a_word() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-        let addr = listener.local_addr().expect("bound");
-        let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-        let dialer = Dialer::new(Duration::from_secs(1), metrics);
-        let stream = dialer.connect(addr).await.expect("it listens");
-        let socket = SockRef::from(&stream);
-        assert!(socket.keepalive().expect("open"));
-        assert_eq!(socket.tcp_keepalive_time().expect("open"), KEEPALIVE_IDLE);
-        assert!(stream.nodelay().expect("open"));
-    }
 }

@@ -2,22 +2,32 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use http::header::UPGRADE;
+use http_body::Body as _;
 use hyper::client::conn::{TrySendError, http1::SendRequest};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::limits::{IdleLimits, IdleSlot};
+use super::{
+    limits::{IdleLimits, IdleSlot},
+    stream::MayStall,
+};
 use crate::proxy::RequestBody;
+
+/// A body that the other end's kernel has room for, whatever the application reads: the least of windows that systems begin
+/// with is 64 KiB.
+const ALWAYS_TAKEN_BYTES: u64 = 16 * 1024;
 
 /// An HTTP/1.1 connection that carries one exchange at a time.
 #[derive(Debug)]
 pub(crate) struct H1Connection {
     sender: SendRequest<RequestBody>,
+    may_stall: MayStall,
 }
 
 impl H1Connection {
-    pub(super) fn new(sender: SendRequest<RequestBody>) -> Self {
-        Self { sender }
+    pub(super) fn new(sender: SendRequest<RequestBody>, may_stall: MayStall) -> Self {
+        Self { sender, may_stall }
     }
 
     /// Sends `request`. On failure the request comes back if, and only if, not one byte of it was written.
@@ -27,6 +37,10 @@ impl H1Connection {
     ) -> impl Future<
         Output = Result<http::Response<hyper::body::Incoming>, TrySendError<http::Request<RequestBody>>>,
     > + use<> {
+        let body = request.body().size_hint().exact();
+        let is_large = body.is_none_or(|length| length > ALWAYS_TAKEN_BYTES);
+        self.may_stall
+            .set(is_large || request.headers().contains_key(UPGRADE));
         self.sender.try_send_request(request)
     }
 }

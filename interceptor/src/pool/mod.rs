@@ -10,6 +10,7 @@ mod connect;
 mod h1;
 mod h2;
 mod limits;
+mod stream;
 
 use std::sync::Arc;
 
