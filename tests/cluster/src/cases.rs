@@ -17,6 +17,7 @@ mod prometheus;
 mod sick_neighbours;
 mod tenants;
 mod timings;
+mod two_replicas;
 mod wake;
 mod workload;
 
@@ -74,6 +75,9 @@ pub const ALL: &[Case] = &[
     addon::legacy::INTERCEPTOR_SCALED_OBJECT,
     addon::legacy::INTERNAL_SERVICE,
     addon::legacy::SKIP_SCALED_OBJECT_CREATION,
+    two_replicas::COUNTS_OF_TWO_INTERCEPTORS_ADD_UP,
+    two_replicas::REQUEST_HELD_AT_TWO_INTERCEPTORS_WAKES_ONCE,
+    two_replicas::COUNTS_GO_ON_WITHOUT_ONE_SCALER,
     timings::FIFTY_COLD_STARTS_ARE_TIMED,
     tenants::FIFTY_TENANTS_ARE_REACHED_BY_THEIR_OWN_HOSTS,
     cleanup::CLEANUP_NAMESPACE_FIRST,

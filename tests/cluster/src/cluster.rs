@@ -213,6 +213,22 @@ impl Cluster {
         })
     }
 
+    /// The same for a port of one pod, past every Service.
+    pub async fn reach_pod(&self, namespace: &str, pod: &str, port: u16) -> anyhow::Result<Reach> {
+        if self.own.is_some() {
+            let address = self.pod_ip(namespace, pod).await?;
+            return Ok(Reach {
+                addr: SocketAddr::new(address, port),
+                forward: None,
+            });
+        }
+        let forward = self.port_forward(namespace, &format!("pod/{pod}"), port).await?;
+        Ok(Reach {
+            addr: forward.addr(),
+            forward: Some(forward),
+        })
+    }
+
     fn kubectl_command(&self) -> anyhow::Result<Command> {
         let mut kubectl = Command::new(self.parts.program("kubectl")?);
         kubectl.arg("--kubeconfig").arg(&self.kubeconfig);

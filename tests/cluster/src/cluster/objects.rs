@@ -178,6 +178,19 @@ impl Cluster {
             .with_context(|| format!("Service {namespace}/{service} has no cluster IP"))
     }
 
+    /// The address of a pod.
+    pub async fn pod_ip(&self, namespace: &str, pod: &str) -> anyhow::Result<IpAddr> {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let found = api
+            .get(pod)
+            .await
+            .with_context(|| format!("get Pod {namespace}/{pod}"))?;
+        let address = found.status.and_then(|status| status.pod_ip);
+        address
+            .and_then(|address| address.parse().ok())
+            .with_context(|| format!("Pod {namespace}/{pod} has no address"))
+    }
+
     /// The pods of a namespace with their phases, in a line.
     pub async fn pods_in_short(&self, namespace: &str) -> anyhow::Result<String> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);

@@ -9,11 +9,37 @@ use serde_json::Value;
 use super::site::READY_BOUND;
 use crate::{cluster::Cluster, keda, wait};
 
+/// What the label `app.kubernetes.io/component` calls an interceptor.
+pub(in crate::cases) const INTERCEPTOR: &str = "interceptor";
+
+/// The names of the ready pods of one of Rouse's components, in order.
+pub(in crate::cases) async fn ready_pods(cluster: &Cluster, component: &str) -> anyhow::Result<Vec<String>> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), keda::NAMESPACE);
+    let of_the_component = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
+    let pods = api.list(&of_the_component).await?.items.into_iter();
+    let ready = pods.filter_map(|pod| {
+        let conditions = pod.status?.conditions.unwrap_or_default();
+        let is_ready = conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        pod.metadata.name.filter(|_| is_ready)
+    });
+    let mut ready: Vec<_> = ready.collect();
+    anyhow::ensure!(!ready.is_empty(), "no {component} is ready");
+    ready.sort_unstable();
+    Ok(ready)
+}
+
+/// The counts of one interceptor, by `NAMESPACE/ROUTE`.
+pub(in crate::cases) async fn queue(cluster: &Cluster, pod: &str) -> anyhow::Result<Value> {
+    Ok(cluster.client().request(to_admin(pod, "/queue")?).await?)
+}
+
 /// The counts of each ready interceptor, by `NAMESPACE/ROUTE`.
 pub(in crate::cases) async fn queues(cluster: &Cluster) -> anyhow::Result<Vec<Value>> {
     let mut queues = Vec::new();
-    for request in requests(cluster, "/queue").await? {
-        queues.push(cluster.client().request(request).await?);
+    for pod in ready_pods(cluster, INTERCEPTOR).await? {
+        queues.push(queue(cluster, &pod).await?);
     }
     Ok(queues)
 }
@@ -22,8 +48,8 @@ pub(in crate::cases) async fn queues(cluster: &Cluster) -> anyhow::Result<Vec<Va
 /// value.
 pub(in crate::cases) async fn sum_of(cluster: &Cluster, series: &str) -> anyhow::Result<u64> {
     let mut sum = 0;
-    for request in requests(cluster, "/metrics").await? {
-        let metrics = cluster.client().request_text(request).await?;
+    for pod in ready_pods(cluster, INTERCEPTOR).await? {
+        let metrics = cluster.client().request_text(to_admin(&pod, "/metrics")?).await?;
         if let Some(value) = metrics.lines().find_map(|line| line.strip_prefix(series)) {
             let value: u64 = value.trim().parse().with_context(|| format!("{series}{value}"))?;
             sum += value;
@@ -32,30 +58,13 @@ pub(in crate::cases) async fn sum_of(cluster: &Cluster, series: &str) -> anyhow:
     Ok(sum)
 }
 
-/// A request for a path of the admin port of each ready interceptor.
-async fn requests(cluster: &Cluster, path: &str) -> anyhow::Result<Vec<Request<Vec<u8>>>> {
-    let api: Api<Pod> = Api::namespaced(cluster.client(), keda::NAMESPACE);
-    let interceptors = ListParams::default().labels("app.kubernetes.io/component=interceptor");
-    let mut requests = Vec::new();
-    for pod in api.list(&interceptors).await?.items {
-        let conditions = pod
-            .status
-            .and_then(|status| status.conditions)
-            .unwrap_or_default();
-        let is_ready = conditions
-            .iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        let (true, Some(name)) = (is_ready, pod.metadata.name) else {
-            continue;
-        };
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{name}:9090/proxy{path}",
-            keda::NAMESPACE
-        );
-        requests.push(Request::get(path).body(Vec::new()).context("make a request")?);
-    }
-    anyhow::ensure!(!requests.is_empty(), "no interceptor is ready");
-    Ok(requests)
+/// A request for a path of an interceptor's admin port.
+fn to_admin(pod: &str, path: &str) -> anyhow::Result<Request<Vec<u8>>> {
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{pod}:9090/proxy{path}",
+        keda::NAMESPACE
+    );
+    Request::get(path).body(Vec::new()).context("make a request")
 }
 
 /// Waits until every interceptor serves these routes, which are each `NAMESPACE/ROUTE`.

@@ -1,4 +1,4 @@
-//! Load at a steady rate, whatever the answers take.
+//! Load: at a steady rate, whatever the answers take, or so many requests at a time.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,6 +7,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::site::COLD_BOUND;
 use crate::cluster::http::{self, Answer};
@@ -32,6 +33,42 @@ pub(in crate::cases) async fn load_while<T>(
         result = meanwhile => result?,
         () = send => anyhow::bail!("the load never ends"),
     };
+    all_answered(&mut requests).await?;
+    Ok(result)
+}
+
+/// Has this many clients GET a path over and over, each on a connection of its own for each request, for as long as `meanwhile`
+/// takes. Every request has to be answered with 200.
+pub(in crate::cases) async fn clients_while<T>(
+    (addr, host, path): (SocketAddr, &str, &str),
+    clients: usize,
+    meanwhile: LocalBoxFuture<'_, anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let enough = CancellationToken::new();
+    let _ended = enough.clone().drop_guard();
+    let mut looping = JoinSet::new();
+    for _ in 0..clients {
+        let (host, path, enough) = (host.to_owned(), path.to_owned(), enough.clone());
+        looping.spawn(async move {
+            loop {
+                let answer = http::get(addr, &host, &path, COLD_BOUND).await;
+                if enough.is_cancelled() || failure(&answer).is_some() {
+                    return answer;
+                }
+            }
+        });
+    }
+    let result = tokio::select! {
+        result = meanwhile => result?,
+        // None ends before it is told to, unless it fails.
+        Some(ended) = looping.join_next() => anyhow::bail!("under load: {:?}", failure(&ended?)),
+    };
+    enough.cancel();
+    all_answered(&mut looping).await?;
+    Ok(result)
+}
+
+async fn all_answered(requests: &mut JoinSet<anyhow::Result<Answer>>) -> anyhow::Result<()> {
     let (mut sent, mut failed) = (0, Vec::new());
     while let Some(request) = requests.join_next().await {
         sent += 1;
@@ -43,12 +80,12 @@ pub(in crate::cases) async fn load_while<T>(
         failed.len(),
         failed.first()
     );
-    Ok(result)
+    Ok(())
 }
 
 /// GETs a path over and over, one request after the other, for as long as `meanwhile` takes, at most `most` times. Every request
 /// has to be answered with 200.
-pub(super) async fn one_by_one_while<T>(
+pub(in crate::cases) async fn one_by_one_while<T>(
     (addr, host, path): (SocketAddr, &str, &str),
     most: u32,
     meanwhile: LocalBoxFuture<'_, anyhow::Result<T>>,

@@ -137,24 +137,7 @@ impl<'t> Site<'t> {
         allowed: RangeInclusive<i32>,
         duration: Duration,
     ) -> anyhow::Result<()> {
-        let api: Api<Deployment> = Api::namespaced(self.cluster.client(), &self.namespace);
-        let started = Instant::now();
-        let mut period = interval(LOOK_PERIOD);
-        while started.elapsed() < duration {
-            period.tick().await;
-            let spec = api
-                .get(app)
-                .await
-                .with_context(|| format!("get Deployment {app}"))?
-                .spec;
-            let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
-            anyhow::ensure!(
-                allowed.contains(&replicas),
-                "{app} was to keep {allowed:?} replicas for {duration:?}; it has {replicas} after {:?}",
-                started.elapsed()
-            );
-        }
-        Ok(())
+        replicas_stay(&self.cluster, (&self.namespace, app), allowed, duration).await
     }
 
     /// Sends a request for a host, by way of the interceptor. `path` may be any path with its query.
@@ -217,6 +200,33 @@ impl<'t> Site<'t> {
         );
         Ok(())
     }
+}
+
+/// Looks for a while whether a Deployment keeps to a number of replicas.
+pub(in crate::cases) async fn replicas_stay(
+    cluster: &Cluster,
+    (namespace, deployment): (&str, &str),
+    allowed: RangeInclusive<i32>,
+    duration: Duration,
+) -> anyhow::Result<()> {
+    let api: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
+    let started = Instant::now();
+    let mut period = interval(LOOK_PERIOD);
+    while started.elapsed() < duration {
+        period.tick().await;
+        let spec = api
+            .get(deployment)
+            .await
+            .with_context(|| format!("get Deployment {deployment}"))?
+            .spec;
+        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        anyhow::ensure!(
+            allowed.contains(&replicas),
+            "{deployment} was to keep {allowed:?} replicas for {duration:?}; it has {replicas} after {:?}",
+            started.elapsed()
+        );
+    }
+    Ok(())
 }
 
 /// The way to the interceptor's Service.
