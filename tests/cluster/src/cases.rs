@@ -2,8 +2,10 @@
 
 mod addon;
 mod behind_gateway;
+mod beside_cron;
 mod cleanup;
 mod cold_start_script;
+mod example;
 mod faults;
 mod gateway;
 mod held_for_node;
@@ -17,6 +19,7 @@ mod prometheus;
 mod sick_neighbours;
 mod tenants;
 mod timings;
+mod triggers;
 mod two_replicas;
 mod wake;
 mod workload;
@@ -75,6 +78,7 @@ pub const ALL: &[Case] = &[
     addon::legacy::INTERCEPTOR_SCALED_OBJECT,
     addon::legacy::INTERNAL_SERVICE,
     addon::legacy::SKIP_SCALED_OBJECT_CREATION,
+    beside_cron::HTTP_TRIGGER_BESIDE_CRON,
     two_replicas::COUNTS_OF_TWO_INTERCEPTORS_ADD_UP,
     two_replicas::REQUEST_HELD_AT_TWO_INTERCEPTORS_WAKES_ONCE,
     two_replicas::COUNTS_GO_ON_WITHOUT_ONE_SCALER,
