@@ -19,6 +19,7 @@ mod values;
 use std::{env, fs, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use self::{case::Case, helm::Helm, objects::Objects};
 use crate::workspace::{Workspace, say};
@@ -134,7 +135,8 @@ fn rouse(root: &Path, objects: &Objects, case: &Case) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The names that users, their Gateways and their ScaledObjects know.
+/// The names that users, their Gateways and their ScaledObjects know, and what a Deployment of the add-on's release selects by:
+/// a selector cannot be changed, so with any other an upgrade in place is refused.
 fn names(objects: &Objects) -> anyhow::Result<()> {
     for (kind, name) in [
         ("Service", "keda-add-ons-http-interceptor-proxy"),
@@ -148,6 +150,26 @@ fn names(objects: &Objects) -> anyhow::Result<()> {
             .of_kind(kind)
             .find(|object| objects::text(object, "/metadata/name") == name)
             .with_context(|| format!("there is no {kind} {name}"))?;
+    }
+    for deployment in objects.of_kind("Deployment") {
+        let selector = &deployment["spec"]["selector"]["matchLabels"];
+        let component = match objects::text(deployment, "/metadata/name").rsplit_once("keda-add-ons-http-") {
+            Some((_, "controller-manager")) => "operator",
+            Some((_, "external-scaler")) => "scaler",
+            _ => "interceptor",
+        };
+        let add_ons = json!({
+            "app.kubernetes.io/component": component,
+            "app.kubernetes.io/instance": selector["app.kubernetes.io/instance"],
+            "app.kubernetes.io/managed-by": "Helm",
+            "app.kubernetes.io/name": "http-add-on",
+            "app.kubernetes.io/part-of": "keda-add-ons-http",
+        });
+        anyhow::ensure!(
+            *selector == add_ons,
+            "{} selects by {selector}, the add-on's by {add_ons}",
+            objects::describe(deployment)
+        );
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ spec:
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
-      {{- include "rouse.selector" . | nindent 6 }}
+      {{- include "rouse.deploymentSelector" . | nindent 6 }}
 {{- end -}}
 
 {{/* Where whoever wants to hear of load finds the interceptors. */}}

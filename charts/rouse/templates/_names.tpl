@@ -15,8 +15,8 @@
 {{- end -}}
 
 {{/*
-What selects a component's pods. The labels are those that the add-on's chart selects by, so that a release of it can be
-upgraded to this chart: a Deployment's selector never changes, and the Services reach old and new pods meanwhile.
+What selects a component's pods: what the add-on's chart has selected by in all its releases, so that the Services reach old
+and new pods while a release of it is upgraded to this chart.
 */}}
 {{- define "rouse.selector" -}}
 app.kubernetes.io/component: {{ .component }}
@@ -25,10 +25,18 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 app.kubernetes.io/part-of: {{ .root.Values.nameOverride }}
 {{- end -}}
 
+{{/*
+What a Deployment selects its pods by. It can never be changed in a cluster, so it is to the letter what the add-on's chart has
+had since 0.11, the name included.
+*/}}
+{{- define "rouse.deploymentSelector" -}}
+{{ include "rouse.selector" . }}
+app.kubernetes.io/name: http-add-on
+{{- end -}}
+
 {{/* The labels of everything that belongs to a component. */}}
 {{- define "rouse.labels" -}}
-{{ include "rouse.selector" . }}
-app.kubernetes.io/name: rouse
+{{ include "rouse.deploymentSelector" . }}
 app.kubernetes.io/version: {{ include "rouse.tag" .root | trunc 63 | quote }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- with .root.Values.commonLabels }}
