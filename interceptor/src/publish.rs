@@ -78,9 +78,10 @@ impl Publisher for LivePublisher {
         route
     }
 
-    /// Requests that wait for a removed route are answered 404.
+    /// Requests that wait for a removed route look for the one that has taken its place.
     fn routes(&self, table: Arc<RouteTable<Arc<RouteState>>>, removed: &[RouteId]) {
         self.state.table.store(table);
+        self.state.tables.send_modify(|count| *count += 1);
         for id in removed {
             if let Some((_, route)) = self.state.routes.remove(id) {
                 route.remove();

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use rouse_routing::{RouteId, RouteTable};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::Config,
@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) table: ArcSwap<RouteTable<Arc<RouteState>>>,
+    /// Rises after each new table, for requests whose route is gone.
+    pub(crate) tables: watch::Sender<u64>,
     pub(crate) routes: DashMap<RouteId, Arc<RouteState>, ahash::RandomState>,
     pub(crate) targets: DashMap<TargetKey, Arc<Target>, ahash::RandomState>,
     pub(crate) bounds: Arc<ProcessBounds>,
@@ -45,6 +47,7 @@ impl State {
         Arc::new(Self {
             config,
             table: ArcSwap::from_pointee(RouteTable::default()),
+            tables: watch::Sender::default(),
             routes: DashMap::default(),
             targets: DashMap::default(),
             bounds: Arc::new(bounds),

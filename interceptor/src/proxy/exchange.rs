@@ -41,6 +41,12 @@ impl InFlight {
         &self.route
     }
 
+    /// The request goes on with another route, in which it has not been counted yet.
+    pub(crate) fn follow(&mut self, route: Arc<RouteState>) {
+        route.arrive(Instant::now());
+        std::mem::replace(&mut self.route, route).leave();
+    }
+
     pub(crate) fn arrived(&self) -> Instant {
         self.arrived
     }

@@ -49,7 +49,7 @@ impl Proxy {
     ///
     /// # Cancel safety
     /// A dropped hold gives back its place and whatever was granted in the meantime.
-    pub(crate) async fn hold(
+    pub(super) async fn hold(
         &self,
         in_flight: &mut InFlight,
         sequence: &mut Option<u64>,
@@ -69,6 +69,10 @@ impl Proxy {
         drop(place);
         // It goes on, but no longer as one that is held.
         route.report();
+        if let Err(HoldError::Failed(ProxyError::RouteRemoved)) = &outcome {
+            // It may go on with another.
+            return outcome;
+        }
         route.metrics.hold_ended(
             started.elapsed(),
             match &outcome {

@@ -14,6 +14,7 @@ mod attempt;
 mod body;
 mod error;
 mod exchange;
+mod follow;
 mod headers;
 mod hold;
 mod respond;
@@ -268,7 +269,7 @@ impl Proxy {
         }
         drop(settings);
         // Boxed: what a hold needs is no part of a warm request's future.
-        Box::pin(self.hold(in_flight, sequence, hold::held_bytes(request), client)).await
+        Box::pin(self.hold_and_follow(in_flight, sequence, request, client)).await
     }
 
     /// The endpoint's answer, as the client gets it.

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use serde_json::json;
+
 use crate::support::{Interceptor, Origin, Route, eventually};
 
 #[tokio::test]
@@ -29,6 +31,63 @@ async fn requests_held_for_a_route_that_is_removed_are_answered_404() {
     let origin = Origin::hello();
     interceptor.endpoints("app", &[origin.addr]);
     assert_eq!(interceptor.get("/").await.status, 200);
+    interceptor.stop().await;
+}
+
+/// As `kubectl replace --force` and some installers do it.
+#[tokio::test]
+async fn requests_held_for_a_route_that_is_deleted_and_made_anew_go_on() {
+    let interceptor = Interceptor::serving(Route::to("app")).await;
+    let mut held = interceptor.hold("app", 5).await;
+    interceptor.remove_route("app").await;
+    interceptor.serve(Route::to("app")).await;
+    interceptor.has_requests("app", 5).await;
+    let origin = Origin::hello();
+    interceptor.endpoints("app", &[origin.addr]);
+    for client in &mut held {
+        assert_eq!(client.response().await.status, 200);
+    }
+    assert_eq!(origin.request_count(), 5);
+    interceptor.has_requests("app", 0).await;
+    interceptor.stop().await;
+}
+
+/// A user who moves from the one kind to the other keeps the name.
+#[tokio::test]
+async fn requests_held_for_a_route_go_on_with_the_one_that_takes_its_place() {
+    let interceptor = Interceptor::serving(Route::to("app")).await;
+    let mut held = interceptor.hold("app", 3).await;
+    let spec = json!({
+        "target": { "service": "app", "port": 80 },
+        "rules": [{ "hosts": ["app.example.com"] }],
+        "scalingMetric": { "concurrency": { "targetValue": 10 } },
+    });
+    interceptor.serve_interceptor_route("app", spec).await;
+    interceptor.has_requests("app", 3).await;
+    // And back.
+    interceptor.remove_interceptor_route("app").await;
+    interceptor.has_requests("app", 3).await;
+    let origin = Origin::hello();
+    interceptor.endpoints("app", &[origin.addr]);
+    for client in &mut held {
+        assert_eq!(client.response().await.status, 200);
+    }
+    assert_eq!(origin.request_count(), 3);
+    interceptor.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_route_is_gone_is_not_waited_for() {
+    let interceptor = Interceptor::serving(Route::to("app")).await;
+    let mut held = interceptor.hold("app", 2).await;
+    interceptor.remove_route("app").await;
+    drop(held.remove(0));
+    interceptor.serve(Route::to("app")).await;
+    interceptor.has_requests("app", 1).await;
+    let origin = Origin::hello();
+    interceptor.endpoints("app", &[origin.addr]);
+    assert_eq!(held[0].response().await.status, 200);
+    assert_eq!(origin.request_count(), 1);
     interceptor.stop().await;
 }
 

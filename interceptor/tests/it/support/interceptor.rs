@@ -98,6 +98,11 @@ impl Interceptor {
             .await;
     }
 
+    pub(crate) async fn remove_interceptor_route(&self, name: &str) {
+        self.change(|index| index.delete_interceptor_route(NAMESPACE, name))
+            .await;
+    }
+
     async fn change(&self, change: impl FnOnce(&IndexHandle)) {
         let before = self.index.stats().tables;
         change(&self.index);
