@@ -50,6 +50,20 @@ pub(crate) fn service_port(
     }
 }
 
+/// Whether a text is a name that most objects may have (RFC 1123).
+pub(crate) fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_dns_label)
+}
+
+/// Whether a text is one label of such a name.
+pub(crate) fn is_dns_label(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 /// Checks that `value` is from `min` to `max`.
 pub(crate) fn in_range(path: &str, value: i32, min: i32, max: i32, errors: &mut Vec<FieldError>) {
     if !(min..=max).contains(&value) {

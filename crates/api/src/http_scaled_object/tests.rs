@@ -138,6 +138,43 @@ fn each_rule_refuses_what_is_just_beyond_it() {
             "spec.scaleTargetRef.portName: must not be empty".into(),
         ),
         (
+            json!({ "scaleTargetRef": { "apiVersion": "apps" } }),
+            "spec.scaleTargetRef.apiVersion: must be a group and a version, such as apps/v1, not \"apps\"".into(),
+        ),
+        (
+            json!({ "scaleTargetRef": { "apiVersion": "apps/v1beta1" } }),
+            "spec.scaleTargetRef.apiVersion: must be apps/v1, the only version of its group, not \"apps/v1beta1\"".into(),
+        ),
+        (
+            json!({ "scaleTargetRef": { "apiVersion": "Argo Proj/v1", "kind": "Rollout" } }),
+            "spec.scaleTargetRef.apiVersion: must be a group and a version, such as apps/v1, not \"Argo Proj/v1\"".into(),
+        ),
+        (
+            json!({ "scaleTargetRef": { "kind": "deployment" } }),
+            "spec.scaleTargetRef.kind: \"deployment\" is none of the kinds in apps/v1 that can be scaled: Deployment, \
+             StatefulSet, ReplicaSet".into(),
+        ),
+        (
+            json!({ "scaleTargetRef": { "apiVersion": "v1" } }),
+            "spec.scaleTargetRef.kind: \"Deployment\" is none of the kinds in v1 that can be scaled: \
+             ReplicationController".into(),
+        ),
+        (
+            json!({ "scaleTargetRef": { "apiVersion": "argoproj.io/v1alpha1", "kind": "Roll out" } }),
+            "spec.scaleTargetRef.kind: \"Roll out\" cannot be a kind".into(),
+        ),
+        // One message, of the first thing that is wrong.
+        (
+            json!({ "scaleTargetRef": { "name": "My_App", "kind": "deployment" } }),
+            "spec.scaleTargetRef.kind: \"deployment\" is none of the kinds in apps/v1 that can be scaled: Deployment, \
+             StatefulSet, ReplicaSet".into(),
+        ),
+        (
+            json!({ "scaleTargetRef": { "name": "My_App" } }),
+            "spec.scaleTargetRef.name: \"My_App\" cannot be the name of a Deployment: lower-case letters, digits, '-' \
+             and '.'".into(),
+        ),
+        (
             json!({ "scaleTargetRef": { "service": "" } }),
             "spec.scaleTargetRef.service: must not be empty".into(),
         ),
@@ -205,6 +242,12 @@ fn each_rule_refuses_what_is_just_beyond_it() {
 fn each_rule_accepts_what_is_just_within_it() {
     for changes in [
         json!({ "scaleTargetRef": { "port": 1 } }),
+        json!({ "scaleTargetRef": { "name": "app.v2", "kind": "StatefulSet" } }),
+        json!({ "scaleTargetRef": { "apiVersion": "v1", "kind": "ReplicationController" } }),
+        json!({ "scaleTargetRef": { "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout" } }),
+        json!({ "scaleTargetRef": { "name": "", "kind": "", "apiVersion": "" } }),
+        // Without a name there is nothing to scale, and the rest has no meaning.
+        json!({ "scaleTargetRef": { "name": null, "kind": "deployment" } }),
         json!({ "scaleTargetRef": { "port": 65_535 } }),
         json!({ "coldStartTimeoutFailoverRef": { "service": "s", "port": 80, "timeoutSeconds": 0 } }),
         json!({ "hosts": [], "pathPrefixes": [], "headers": [] }),

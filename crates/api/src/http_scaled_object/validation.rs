@@ -1,6 +1,8 @@
 //! What makes an HTTPScaledObject unservable.
 
-use super::{ColdStartTimeoutFailoverRef, DEFAULT_MAX_REPLICAS, HTTPScaledObjectSpec, ReplicaStruct};
+use super::{
+    ColdStartTimeoutFailoverRef, DEFAULT_MAX_REPLICAS, HTTPScaledObjectSpec, ReplicaStruct, Workload,
+};
 use crate::{
     FieldError, FieldWarning, check,
     metric::{check_target, warn_request_rate},
@@ -21,6 +23,7 @@ pub(super) fn validate(spec: &HTTPScaledObjectSpec) -> Vec<FieldError> {
     );
 
     let target = &spec.scale_target_ref;
+    errors.extend(target.workload().and_then(impossible_workload));
     check::service_name("spec.scaleTargetRef.service", &target.service, &mut errors);
     check::service_port(
         "spec.scaleTargetRef",
@@ -63,6 +66,52 @@ pub(super) fn warnings(spec: &HTTPScaledObjectSpec) -> Vec<FieldWarning> {
         );
     }
     warnings
+}
+
+/// Why there can be no such workload, whatever the cluster has: the first reason that there is.
+fn impossible_workload(workload: Workload<'_>) -> Option<FieldError> {
+    let Workload {
+        api_version,
+        kind,
+        name,
+    } = workload;
+    let error = |field: &str, message| Some(FieldError::new(format!("spec.scaleTargetRef.{field}"), message));
+    let group = match api_version.rsplit_once('/') {
+        None if api_version == "v1" => "",
+        Some((group, version)) if check::is_dns_subdomain(group) && check::is_dns_label(version) => group,
+        _ => {
+            let message = format!("must be a group and a version, such as apps/v1, not {api_version:?}");
+            return error("apiVersion", message);
+        }
+    };
+    // The API server's own groups are known; what else a cluster may have is not.
+    let known: Option<(&str, &[&str])> = match group {
+        "" => Some(("v1", &["ReplicationController"])),
+        "apps" => Some(("apps/v1", &["Deployment", "StatefulSet", "ReplicaSet"])),
+        _ => None,
+    };
+    match known {
+        Some((version, _)) if api_version != version => {
+            let message = format!("must be {version}, the only version of its group, not {api_version:?}");
+            return error("apiVersion", message);
+        }
+        Some((version, kinds)) if !kinds.contains(&kind) => {
+            let kinds = kinds.join(", ");
+            let message = format!("{kind:?} is none of the kinds in {version} that can be scaled: {kinds}");
+            return error("kind", message);
+        }
+        // Kinds become names of resources in lower case.
+        None if !check::is_dns_label(&kind.to_ascii_lowercase()) => {
+            return error("kind", format!("{kind:?} cannot be a kind"));
+        }
+        _ => {}
+    }
+    if !check::is_dns_subdomain(name) {
+        let message =
+            format!("{name:?} cannot be the name of a {kind}: lower-case letters, digits, '-' and '.'");
+        return error("name", message);
+    }
+    None
 }
 
 fn check_failover(failover: &ColdStartTimeoutFailoverRef, errors: &mut Vec<FieldError>) {
