@@ -33,8 +33,8 @@ const IDLE: Duration = Duration::from_secs(34);
 /// All wakes with their pauses, and much more than wakes take.
 const SCRIPT_BOUND: Duration = Duration::from_mins(8);
 const BOUND: Duration = Duration::from_mins(1);
-/// The thresholds: what the user's documents say of a cold start, and what `chatbot_wakes_from_zero` allows a warm request.
-const THRESHOLDS: [(&str, u32); 2] = [("COLD_P95_MS", 12_500), ("WARM_P95_MS", 300)];
+/// What the user's documents say of a cold start; the threshold of warm requests is the script's own.
+const COLD_P95_MS: u32 = 12_500;
 
 pub(super) const COLD_START_SCRIPT_PASSES_BY_BOTH_WAYS: Case = Case {
     name: "cold_start_script_passes_by_both_ways",
@@ -177,19 +177,20 @@ impl Way {
     }
 
     async fn run(&self, cluster: &Cluster) -> anyhow::Result<Report> {
-        let mut settings = vec![
+        let settings = [
             format!("BASE_URL={}", self.base_url),
             format!("HOST={}", self.hosts),
             format!("ITERATIONS={WAKES}"),
             format!("WARM={WARM}"),
             format!("IDLE={}", IDLE.as_secs()),
+            format!("COLD_P95_MS={COLD_P95_MS}"),
         ];
-        settings.extend(THRESHOLDS.map(|(name, ms)| format!("{name}={ms}")));
         let told: Vec<_> = settings.iter().flat_map(|setting| ["-e", setting]).collect();
         let summary = tempfile::NamedTempFile::new().context("make a file for the summary")?;
         let mut k6 = Command::new(cluster.parts().program("k6")?);
         k6.current_dir(cluster.workspace())
-            .args(["run", "--quiet", "--no-usage-report"])
+            // The port of its own API is any: two are run at once.
+            .args(["run", "--quiet", "--no-usage-report", "--address=127.0.0.1:0"])
             .args(&told)
             .arg("-e")
             .arg(format!("SUMMARY={}", summary.path().display()))
