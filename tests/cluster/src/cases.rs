@@ -1,6 +1,7 @@
 //! The cases, in the order in which they are run.
 
 mod addon;
+mod applications;
 mod behind_gateway;
 mod beside_cron;
 mod cleanup;
@@ -19,6 +20,7 @@ mod prometheus;
 mod sick_neighbours;
 mod tenants;
 mod timings;
+mod traffic;
 mod triggers;
 mod two_replicas;
 mod wake;

@@ -6,26 +6,35 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use rustix::process::Signal;
-use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
+use super::{
+    applications::{self, Application, Up},
+    traffic::{self, Stream},
+};
 use crate::{
     case::{Case, Need},
     cluster::{Cluster, http},
-    control_plane,
-    images::PODINFO,
-    keda,
+    control_plane, keda,
     trial::Trial,
 };
 
 const NAMESPACE: &str = "sick-neighbours";
 const WARM: &str = "warm";
 const COLD: &str = "cold";
+const APPLICATIONS: [Application; 2] = [
+    Application {
+        name: WARM,
+        ready_after: 0,
+    },
+    Application {
+        name: COLD,
+        ready_after: 8,
+    },
+];
 const BOUND: Duration = Duration::from_mins(2);
 /// Longer than the longest fault and a wake after it.
 const ANSWER_BOUND: Duration = Duration::from_mins(3);
-/// Between two requests of the traffic: each has a connection of its own.
-const PERIOD: Duration = Duration::from_millis(50);
 /// How long traffic goes on after the held request was answered: two polls of KEDA, in which a wrong scale to zero would show.
 const AFTERWARDS: Duration = Duration::from_secs(35);
 
@@ -72,6 +81,7 @@ async fn keda_gone(trial: &mut Trial) -> anyhow::Result<()> {
     const GONE: Duration = Duration::from_mins(2);
     let cluster = trial.cluster().clone();
     let proxy = set_up(trial).await?;
+    let warm = Up::note(&cluster, NAMESPACE, WARM).await?;
     trial
         .kubectl("scale deployment keda-operator -n keda --replicas=0")
         .await?;
@@ -82,21 +92,24 @@ async fn keda_gone(trial: &mut Trial) -> anyhow::Result<()> {
             .await?;
         let cold = http::get(proxy, COLD, "/", ANSWER_BOUND).await?;
         anyhow::ensure!(cold.status == 200, "the held request: {}", cold.summary());
-        let flow = flow(proxy, GONE.saturating_sub(gone.elapsed())).await;
-        anyhow::Ok((cold, flow))
+        let rest = tokio::time::sleep(GONE.saturating_sub(gone.elapsed())); // the fault itself
+        let (flows, ()) = traffic::during(&[traffic(proxy)], Duration::ZERO, rest).await;
+        anyhow::Ok((cold, flows))
     }
     .await;
     trial
         .kubectl("scale deployment keda-operator -n keda --replicas=1")
         .await?;
-    let (cold, flow) = outcome?;
+    let (cold, flows) = outcome?;
     trial.evidence.note(format_args!(
         "With KEDA gone, the held request: {}",
         cold.summary()
     ));
-    flow.check(trial)?;
+    for flow in flows {
+        flow.check(trial)?;
+    }
     cluster.wait_for_keda(BOUND).await?;
-    is_awake(&cluster).await
+    warm.is_unchanged(&cluster).await
 }
 
 pub(super) const API_SERVER_STOPPED_FOR_A_MINUTE_LOSES_NOTHING: Case = Case {
@@ -150,6 +163,7 @@ where
 {
     let cluster = trial.cluster().clone();
     let proxy = set_up(trial).await?;
+    let warm = Up::note(&cluster, NAMESPACE, WARM).await?;
     let held = async {
         let answer = http::get(proxy, COLD, "/", ANSWER_BOUND).await?;
         anyhow::ensure!(answer.status == 200, "the held request: {}", answer.summary());
@@ -162,177 +176,28 @@ where
         fault(cluster.clone()).await
     };
     let both = async { tokio::try_join!(held, ill) };
-    let (flow, outcome) = flow_during(proxy, both).await;
+    let (flows, outcome) = traffic::during(&[traffic(proxy)], AFTERWARDS, both).await;
     let (answer, ()) = outcome?;
     trial
         .evidence
         .note(format_args!("The held request: {}", answer.summary()));
-    flow.check(trial)?;
-    is_awake(&cluster).await?;
+    for flow in flows {
+        flow.check(trial)?;
+    }
+    warm.is_unchanged(&cluster).await?;
     trial.kubectl("get pods -n keda").await?;
     cluster.wait_for_keda(BOUND).await
 }
 
-/// What became of the traffic.
-#[derive(Debug, Default)]
-struct Flow {
-    sent: usize,
-    /// What was not answered with 200, by what came instead.
-    lost: Vec<String>,
-}
-
-impl Flow {
-    fn check(&self, trial: &mut Trial) -> anyhow::Result<()> {
-        trial.evidence.note(format_args!(
-            "Traffic meanwhile: {} requests, {} lost.",
-            self.sent,
-            self.lost.len()
-        ));
-        anyhow::ensure!(
-            self.sent > 0 && self.lost.is_empty(),
-            "of {} requests {} were lost, the first: {:?}",
-            self.sent,
-            self.lost.len(),
-            self.lost.first()
-        );
-        Ok(())
-    }
-}
-
-/// Traffic for as long as `work` takes and a while longer.
-async fn flow_during<T>(proxy: SocketAddr, work: impl Future<Output = T>) -> (Flow, T) {
-    let (done, mut ended) = tokio::sync::oneshot::channel::<()>();
-    let work = async {
-        let result = work.await;
-        tokio::time::sleep(AFTERWARDS).await; // traffic is to go on
-        drop(done);
-        result
-    };
-    let traffic = async {
-        let mut flow = Flow::default();
-        let mut ticks = ticks();
-        while matches!(
-            ended.try_recv(),
-            Err(tokio::sync::oneshot::error::TryRecvError::Empty)
-        ) {
-            ticks.tick().await;
-            one(proxy, &mut flow).await;
-        }
-        flow
-    };
-    tokio::join!(traffic, work)
-}
-
-async fn flow(proxy: SocketAddr, period: Duration) -> Flow {
-    let mut flow = Flow::default();
-    let started = Instant::now();
-    let mut ticks = ticks();
-    while started.elapsed() < period {
-        ticks.tick().await;
-        one(proxy, &mut flow).await;
-    }
-    flow
-}
-
-fn ticks() -> tokio::time::Interval {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-async fn one(proxy: SocketAddr, flow: &mut Flow) {
-    flow.sent += 1;
-    match http::get(proxy, WARM, "/", Duration::from_secs(20)).await {
-        Ok(answer) if answer.status == 200 => {}
-        Ok(answer) => flow.lost.push(answer.summary()),
-        Err(error) => flow.lost.push(format!("{error:#}")),
-    }
-}
-
 /// Both applications, at zero, and the traffic's one woken; gives the interceptors' address.
 async fn set_up(trial: &mut Trial) -> anyhow::Result<SocketAddr> {
-    let cluster = trial.cluster().clone();
-    trial.namespace(NAMESPACE).await?;
-    trial.apply(&objects(WARM, 0)).await?;
-    trial.apply(&objects(COLD, 8)).await?;
-    for name in [WARM, COLD] {
-        let scaled_object = ("keda.sh/v1alpha1", "ScaledObject");
-        cluster
-            .wait_for_condition(scaled_object, (NAMESPACE, name), ("Ready", "True"), BOUND)
-            .await?;
-    }
-    let proxy = cluster
-        .reach(keda::NAMESPACE, "keda-add-ons-http-interceptor-proxy", 8080)
-        .await?
-        .addr();
-    let answer = http::get(proxy, WARM, "/", BOUND).await?;
-    anyhow::ensure!(answer.status == 200, "the first request: {}", answer.summary());
+    let proxy = applications::set_up(trial, NAMESPACE, &APPLICATIONS).await?;
+    applications::wake(proxy, WARM).await?;
     Ok(proxy)
 }
 
-async fn is_awake(cluster: &Cluster) -> anyhow::Result<()> {
-    let replicas = cluster
-        .kubectl([
-            "get",
-            "deployment",
-            WARM,
-            "--namespace",
-            NAMESPACE,
-            "--output",
-            "jsonpath={.spec.replicas}",
-        ])
-        .await?;
-    anyhow::ensure!(replicas.trim() != "0", "an application in use was scaled to zero");
-    Ok(())
-}
-
-/// A Deployment that is ready this many seconds after its start, its Service and its route; the host is its name.
-fn objects(name: &str, ready_after: u32) -> String {
-    let labels = json!({ "app": name });
-    let metadata = json!({ "name": name, "namespace": NAMESPACE });
-    let mut container: Value = json!({ "name": "podinfo", "image": PODINFO });
-    if ready_after > 0 {
-        container["readinessProbe"] = json!({
-            "httpGet": { "path": "/readyz", "port": 9898 },
-            "initialDelaySeconds": ready_after,
-            "periodSeconds": 1,
-        });
-    }
-    let deployment = json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {
-            "replicas": 0,
-            "selector": { "matchLabels": labels },
-            "template": {
-                "metadata": { "labels": labels },
-                "spec": { "terminationGracePeriodSeconds": 5, "containers": [container] },
-            },
-        },
-    });
-    let service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": { "selector": labels, "ports": [{ "port": 8000, "targetPort": 9898 }] },
-    });
-    let route = json!({
-        "apiVersion": "http.keda.sh/v1alpha1",
-        "kind": "HTTPScaledObject",
-        "metadata": metadata,
-        "spec": {
-            "hosts": [name],
-            "scaleTargetRef": {
-                "name": name, "kind": "Deployment", "apiVersion": "apps/v1", "service": name, "port": 8000,
-            },
-            "replicas": { "min": 0, "max": 2 },
-            "scaledownPeriod": 5,
-        },
-    });
-    [deployment, service, route]
-        .map(|object| object.to_string())
-        .join("\n---\n")
+fn traffic(proxy: SocketAddr) -> Stream {
+    Stream::new("Traffic meanwhile", proxy, WARM)
 }
 
 /// Kills the processes of every pod of one of the namespace's Deployments.

@@ -1,16 +1,21 @@
-//! Timed requests, as `curl` in a person's hands would make them: one connection each.
+//! Timed requests, as `curl` in a person's hands would make them: one connection each; and on a [`Kept`] one.
 
-use std::{net::SocketAddr, time::Duration};
+mod kept;
+
+use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header::HOST};
+use http::{HeaderMap, Request, Response, StatusCode, header::HOST};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
+
+pub use self::kept::Kept;
 
 /// An answer, and how long it took from the first attempt to connect.
 #[derive(Debug, Clone)]
@@ -70,16 +75,7 @@ async fn exchange(addr: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Re
         .context("start HTTP")?;
     let exchange = async {
         let answer = sender.send_request(request).await.context("send the request")?;
-        let head = started.elapsed();
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.context("read the body")?.to_bytes();
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-            head,
-            total: started.elapsed(),
-        })
+        read(answer, started).await
     };
     let connection = async {
         // The exchange ends with an error of its own when the connection does.
@@ -90,4 +86,27 @@ async fn exchange(addr: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Re
         answer = exchange => answer,
         () = connection => anyhow::bail!("the connection never ends"),
     }
+}
+
+/// The rest of an answer whose head has come.
+async fn read(answer: Response<Incoming>, started: Instant) -> anyhow::Result<Answer> {
+    let head = started.elapsed();
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await.context("read the body")?.to_bytes();
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+        head,
+        total: started.elapsed(),
+    })
+}
+
+/// Whether nobody listened: nothing of the request was sent, and it was in nobody's hands.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+    })
 }
