@@ -11,9 +11,12 @@ mod faults;
 mod gateway;
 mod held_for_node;
 mod hpa;
+mod interceptor_rollout;
+mod interceptors;
 mod karpenter;
 mod keda;
 mod late_listener;
+mod lost_interceptor;
 mod nodes;
 mod phases;
 mod prometheus;
@@ -44,6 +47,10 @@ pub const ALL: &[Case] = &[
     sick_neighbours::KEDA_GONE_FOR_TWO_MINUTES_LOSES_NOTHING,
     sick_neighbours::API_SERVER_STOPPED_FOR_A_MINUTE_LOSES_NOTHING,
     sick_neighbours::RESTARTED_ETCD_LOSES_NOTHING,
+    lost_interceptor::KILLED_INTERCEPTOR_LOSES_ONLY_WHAT_IT_HELD,
+    lost_interceptor::BLACK_HOLED_INTERCEPTOR_IS_DONE_WITHOUT,
+    lost_interceptor::STOPPED_INTERCEPTOR_ANSWERS_WHEN_IT_GOES_ON,
+    interceptor_rollout::ROLLOUT_OF_THE_INTERCEPTOR_LOSES_NOTHING,
     karpenter::KARPENTER_MAKES_A_NODE_FOR_A_PENDING_POD_AND_IT_RUNS,
     karpenter::EMPTY_NODE_IS_REMOVED,
     karpenter::NODEPOOL_LIMIT_KEEPS_PODS_PENDING,
