@@ -21,6 +21,7 @@ mod nodes;
 mod phases;
 mod prometheus;
 mod sick_neighbours;
+mod stalled_watch;
 mod tenants;
 mod timings;
 mod traffic;
@@ -51,6 +52,7 @@ pub const ALL: &[Case] = &[
     lost_interceptor::BLACK_HOLED_INTERCEPTOR_IS_DONE_WITHOUT,
     lost_interceptor::STOPPED_INTERCEPTOR_ANSWERS_WHEN_IT_GOES_ON,
     interceptor_rollout::ROLLOUT_OF_THE_INTERCEPTOR_LOSES_NOTHING,
+    stalled_watch::STALLED_WATCHES_ARE_NOTICED_AND_REPLACED,
     karpenter::KARPENTER_MAKES_A_NODE_FOR_A_PENDING_POD_AND_IT_RUNS,
     karpenter::EMPTY_NODE_IS_REMOVED,
     karpenter::NODEPOOL_LIMIT_KEEPS_PODS_PENDING,

@@ -21,7 +21,7 @@ use kube::{
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 pub use self::{
-    faults::CutOff,
+    faults::{CutOff, Stalled},
     own::{OwnCluster, take_down},
     port_forward::PortForward,
 };
