@@ -2,7 +2,9 @@
 //!
 //! One listener, run on the control runtime. Accepted sockets are never registered with that runtime: the worker that
 //! gets one registers it with its own. Bounded by the workers' limit on open connections, at which accepting pauses and
-//! clients wait in the kernel's backlog of [`BACKLOG`].
+//! clients wait in the kernel's backlog of [`BACKLOG`]. They wait there too, for at most [`MAX_EARLY_WAIT`], until the
+//! routes are known: an interceptor that is started again under its old address is sent requests before anybody asks
+//! whether it is ready, and would say of every host that it does not know it.
 
 use std::{
     io,
@@ -24,6 +26,9 @@ use crate::{downstream::readable, worker::Assigner};
 /// Connections that the kernel completes before we accept them; the kernel's own limit (`net.core.somaxconn`) may be
 /// lower.
 const BACKLOG: i32 = 4096;
+/// How long connections wait in the backlog for the routes to be known. Much longer than that takes while the API server
+/// answers; who waits for longer had better be told to go elsewhere.
+const MAX_EARLY_WAIT: Duration = Duration::from_secs(5);
 /// Back-off when accepting fails for want of descriptors or memory: long enough for connections to end, short enough for
 /// their clients to wait.
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
@@ -71,13 +76,34 @@ impl Acceptor {
         self.local_addr
     }
 
-    /// Accepts until `stop`, then takes what is left in the backlog, so that a client that is already connected gets its
-    /// answer, and closes the listener.
-    pub async fn run(self, assigner: Assigner, stop: CancellationToken) {
+    /// Accepts from when `ready` ends until `stop`, then takes what is left in the backlog, so that a client that is
+    /// already connected gets its answer, and closes the listener.
+    pub async fn run(self, ready: impl Future<Output = ()>, assigner: Assigner, stop: CancellationToken) {
+        tokio::select! {
+            // First: who is ready and told to stop at once still answers those who are connected.
+            biased;
+            () = self.turn_away_until(ready) => {}
+            () = stop.cancelled() => return,
+        }
         info!(addr = %self.local_addr, "accepting connections");
         stop.run_until_cancelled(self.accept_all(&assigner)).await;
         self.accept_backlog(&assigner).await;
         info!(addr = %self.local_addr, "no longer accepting connections");
+    }
+
+    /// Closes what has waited for too long, again and again until `ready` ends.
+    async fn turn_away_until(&self, ready: impl Future<Output = ()>) {
+        let mut ready = std::pin::pin!(ready);
+        while time::timeout(MAX_EARLY_WAIT, &mut ready).await.is_err() {
+            let mut closed = 0_u64;
+            while let Ok((socket, _)) = accept(self.listener.get_ref()) {
+                drop(socket);
+                closed += 1;
+            }
+            if closed > 0 {
+                warn!(connections = closed, waited = ?MAX_EARLY_WAIT, "routes are not known, connections closed");
+            }
+        }
     }
 
     async fn accept_all(&self, assigner: &Assigner) {

@@ -84,7 +84,7 @@ pub struct App {
 
 impl App {
     /// Starts an interceptor with settings `config`. It is ready when its index has been told of every object there is
-    /// ([`IndexHandle::synced`]).
+    /// ([`IndexHandle::synced`]); until then connections wait to be accepted.
     ///
     /// # Errors
     /// When an address cannot be listened on or a thread cannot be started; nothing is left running.
@@ -172,7 +172,11 @@ impl App {
             tokio::spawn(admin.serve(admin_routes, stop.clone())),
             tokio::spawn(keep_house(Arc::clone(&state), stop.clone())),
         ];
-        let acceptor = tokio::spawn(acceptor.run(workers.assigner(), stop_accepting.clone()));
+        let ready = {
+            let readiness = readiness.clone();
+            async move { readiness.ready().await }
+        };
+        let acceptor = tokio::spawn(acceptor.run(ready, workers.assigner(), stop_accepting.clone()));
         tracing::info!(proxy = %proxy_addr, admin = %admin_addr, workers = worker_count, "interceptor listening");
         phase.set(Phase::Ready);
         Ok(Self {

@@ -32,6 +32,29 @@ async fn the_port_cannot_be_taken_by_another() {
     assert!(Acceptor::bind(server.addr).is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn connections_that_wait_too_long_for_the_routes_are_closed() {
+    let acceptor = Acceptor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut client = TcpStream::connect(acceptor.local_addr()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let is_open = |client: &mut TcpStream| io::Read::read(client, &mut [0]).is_err();
+    let waiting = acceptor.turn_away_until(std::future::pending());
+    assert!(
+        time::timeout(MAX_EARLY_WAIT - Duration::from_millis(1), waiting)
+            .await
+            .is_err()
+    );
+    assert!(is_open(&mut client), "it may still be answered");
+    let waiting = acceptor.turn_away_until(std::future::pending());
+    assert!(
+        time::timeout(MAX_EARLY_WAIT + Duration::from_millis(1), waiting)
+            .await
+            .is_err()
+    );
+    assert!(!is_open(&mut client));
+    acceptor.turn_away_until(std::future::ready(())).await;
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn accepted_sockets_inherit_their_options() {

@@ -163,7 +163,8 @@ impl Server {
         let acceptor = Acceptor::bind(addr.parse().unwrap()).unwrap();
         let addr = acceptor.local_addr();
         let stop_accepting = CancellationToken::new();
-        let accepting = tokio::spawn(acceptor.run(workers.assigner(), stop_accepting.clone()));
+        let accepting =
+            tokio::spawn(acceptor.run(std::future::ready(()), workers.assigner(), stop_accepting.clone()));
         Self {
             workers,
             addr,

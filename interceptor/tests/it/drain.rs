@@ -135,6 +135,21 @@ async fn an_interceptor_is_ready_when_it_knows_its_routes() {
     interceptor.stop().await;
 }
 
+/// One that is started again under its old address is sent requests before anybody has asked whether it is ready.
+#[tokio::test]
+async fn a_request_that_comes_before_the_routes_are_known_waits_for_them() {
+    let interceptor = Interceptor::start_unsynced(|_| {}).await;
+    let origin = Origin::hello();
+    let mut early = interceptor.client().await;
+    early.begin_get("/").await;
+    interceptor.serve(Route::to("app")).await;
+    interceptor.endpoints("app", &[origin.addr]);
+    assert_eq!(early.bytes_within(Duration::from_millis(300)).await, "");
+    interceptor.index.synced();
+    assert_eq!(early.response().await.status, 200);
+    interceptor.stop().await;
+}
+
 #[tokio::test]
 async fn an_interceptor_that_is_dropped_ends_and_frees_its_port() {
     let interceptor = Interceptor::serving(Route::to("app")).await;
