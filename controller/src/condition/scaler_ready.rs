@@ -111,6 +111,12 @@ fn of_users_own(observed: &Observed, route: &Route) -> Option<Finding> {
 /// What KEDA says of a ScaledObject.
 fn verdict(scaled_object: &ScaledObject) -> Finding {
     let name = &scaled_object.name.name;
+    if scaled_object.is_deleting {
+        // What KEDA said of it before holds no longer: it has stopped scaling, or is not there to.
+        let text =
+            format!("ScaledObject {name} is being deleted, and goes when KEDA takes its finalizer off");
+        return fails(REASON_SCALED_OBJECT_NOT_READY, text);
+    }
     let Some(ready) = &scaled_object.ready else {
         let text = format!("KEDA has not looked at ScaledObject {name} yet");
         return Finding::unknown(SCALER_READY, REASON_PENDING, text);
@@ -135,7 +141,7 @@ fn verdict(scaled_object: &ScaledObject) -> Finding {
 fn keda_missing() -> Finding {
     fails(
         REASON_KEDA_MISSING,
-        "KEDA is not installed: the cluster has no scaledobjects.keda.sh",
+        "KEDA is not installed: the cluster has no scaledobjects.keda.sh/v1alpha1",
     )
 }
 

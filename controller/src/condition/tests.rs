@@ -300,6 +300,7 @@ fn the_scaler_is_as_ready_as_keda_says() {
         { "apiVersion": "v1", "kind": "HTTPScaledObject", "name": "app", "uid": "uid-a-app" },
     ] } });
     let paused = json!({ "metadata": { "annotations": { "autoscaling.keda.sh/paused": "true" } } });
+    let going = json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
     let cases = [
         (vec![owned.clone()], ("Unknown", "Pending")),
         (
@@ -309,6 +310,10 @@ fn the_scaler_is_as_ready_as_keda_says() {
         (vec![owned.clone(), says("True", ""), paused], ("True", "Paused")),
         (
             vec![owned.clone(), says("False", "no metric specs")],
+            ("False", "ScaledObjectNotReady"),
+        ),
+        (
+            vec![owned.clone(), says("True", ""), going],
             ("False", "ScaledObjectNotReady"),
         ),
         (vec![owned, says("Unknown", "")], ("Unknown", "Pending")),
