@@ -16,6 +16,7 @@ mod engine;
 mod event;
 mod feeds;
 mod gateway;
+mod left_behind;
 mod lookup;
 mod metrics;
 mod observed;

@@ -8,7 +8,7 @@ mod takeover;
 pub(crate) use self::{
     applied::is_applied,
     desired::{ScalerAddress, desired},
-    resource::{API_VERSION, KIND, RESOURCE, ScaledObjectResource},
+    resource::{API_VERSION, DEFINITION, FINALIZER, KIND, RESOURCE, ScaledObjectResource},
     takeover::taken_over,
 };
 

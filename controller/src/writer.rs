@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -16,7 +20,7 @@ use crate::{
     metrics::{ReconcileMetrics, WriteResult, Written},
     observed::{Route, ScaledObject},
     resource::{Raw, RouteObject},
-    scaled_object::{FIELD_MANAGER, ScaledObjectResource, taken_over},
+    scaled_object::{DEFINITION, FIELD_MANAGER, FINALIZER, ScaledObjectResource, taken_over},
 };
 
 /// How long the API server has for one write.
@@ -155,6 +159,51 @@ impl Writer {
         match self.write(Written::ScaledObject, request).await {
             Err(error) if error.is_not_found() => Ok(()),
             result => result.map(drop),
+        }
+    }
+
+    /// Whether KEDA's definition is being deleted, and with it all ScaledObjects. Nothing takes that back.
+    pub(crate) async fn is_engine_going(&self) -> Result<bool, WriteError> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let definition = self.call(api.get_metadata_opt(DEFINITION)).await?;
+        Ok(definition.is_some_and(|definition| definition.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// Takes KEDA's finalizer off a ScaledObject that is being deleted. Says whether it was there.
+    pub(crate) async fn take_engines_finalizer_off(
+        &self,
+        scaled_object: &ScaledObject,
+    ) -> Result<bool, WriteError> {
+        let name = &scaled_object.name;
+        let api: Api<ScaledObjectResource> = Api::namespaced(self.client.clone(), &name.namespace);
+        let Some(live) = self.call(api.get_metadata_opt(&name.name)).await? else {
+            return Ok(false);
+        };
+        let ObjectMeta {
+            uid,
+            resource_version,
+            deletion_timestamp,
+            finalizers,
+            ..
+        } = live.metadata;
+        let finalizers = finalizers.unwrap_or_default();
+        let is_the_same = uid.as_deref() == Some(&*scaled_object.uid) && deletion_timestamp.is_some();
+        if !is_the_same || !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(false);
+        }
+        let kept: Vec<String> = finalizers
+            .into_iter()
+            .filter(|finalizer| finalizer != FINALIZER)
+            .collect();
+        let patch = json!({
+            "metadata": { "uid": uid, "resourceVersion": resource_version, "finalizers": kept },
+        });
+        let (parameters, patch) = (manager(), Patch::Merge(&patch));
+        let request = api.patch_metadata(&name.name, &parameters, &patch);
+        match self.write(Written::Finalizers, request).await {
+            // Without its last finalizer it is gone.
+            Err(error) if error.is_not_found() => Ok(true),
+            result => result.map(|_| true),
         }
     }
 

@@ -45,6 +45,11 @@ impl Observed {
         self.scaled_objects.get(name)
     }
 
+    /// All ScaledObjects, in no order.
+    pub(crate) fn scaled_objects(&self) -> impl Iterator<Item = &Arc<ScaledObject>> {
+        self.scaled_objects.values()
+    }
+
     /// The ScaledObjects that scale a workload, by name.
     pub(crate) fn scaled_objects_of<'a>(
         &'a self,

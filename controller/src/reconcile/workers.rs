@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reconciler;
 use crate::{
+    left_behind,
     queue::{Outcome, Requeue},
     writer::Writer,
 };
@@ -51,6 +52,7 @@ pub(crate) async fn run_while_leading(
             () = shutdown.cancelled() => {}
             () = term.cancelled() => {}
             () = work(&reconciler, &requeue, &writer) => {}
+            () = left_behind::watch(&reconciler.observed, &reconciler.scaler.namespace, &writer) => {}
         }
         requeue.abandon();
         reconciler.metrics.set_leader(false);

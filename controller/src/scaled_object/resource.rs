@@ -16,6 +16,12 @@ pub(crate) const KIND: &str = "ScaledObject";
 /// Its name in paths.
 pub(crate) const RESOURCE: &str = "scaledobjects";
 
+/// The name of its definition.
+pub(crate) const DEFINITION: &str = "scaledobjects.keda.sh";
+
+/// What KEDA puts on each, to have a word before it goes.
+pub(crate) const FINALIZER: &str = "finalizer.keda.sh";
+
 /// A ScaledObject. KEDA's own type has a hundred fields, of which Rouse writes ten and reads three: the rest is to pass
 /// through, whatever the version of KEDA.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
