@@ -218,7 +218,7 @@ impl Drop for App {
 fn note_missing_engine(observed: &mut Observed) {
     if observed.engine() == Engine::Unknown {
         tracing::error!(
-            "KEDA is not installed: the cluster has no scaledobjects.keda.sh; nothing is scaled until it has"
+            "KEDA is not installed: the cluster has no scaledobjects.keda.sh/v1alpha1; nothing is scaled until it has"
         );
         observed.set_engine(Engine::Missing);
     }

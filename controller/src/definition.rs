@@ -27,8 +27,12 @@ const NAMED: usize = 5;
 /// What is wrong with a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// It does not serve this version.
-    NotServed { name: String, version: String },
+    /// It does not serve this version, but others.
+    NotServed {
+        name: String,
+        version: String,
+        served: Vec<String>,
+    },
     /// It does not know these fields.
     Fields { name: String, missing: Vec<String> },
 }
@@ -36,7 +40,16 @@ pub(crate) enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotServed { name, version } => write!(f, "{name} is not served as {version}")?,
+            Self::NotServed {
+                name,
+                version,
+                served,
+            } => {
+                write!(f, "{name} is not served as {version}")?;
+                if !served.is_empty() {
+                    write!(f, ", but as {}", served.join(", "))?;
+                }
+            }
             Self::Fields { name, missing } => {
                 let named = missing.iter().take(NAMED).map(String::as_str);
                 let named = named.collect::<Vec<_>>().join(", ");
@@ -128,9 +141,11 @@ fn compare(wanted: &CustomResourceDefinition, live: &CustomResourceDefinition) -
             .iter()
             .find(|live| live.served && live.name == version.name);
         let Some(served) = served else {
+            let others = live.spec.versions.iter().filter(|live| live.served);
             problems.push(Problem::NotServed {
                 name: name.clone(),
                 version: version.name.clone(),
+                served: others.map(|live| live.name.clone()).collect(),
             });
             continue;
         };

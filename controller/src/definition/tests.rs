@@ -52,6 +52,14 @@ fn a_version_that_is_not_served_is_named() {
         [Problem::NotServed {
             name: "httpscaledobjects.http.keda.sh".to_owned(),
             version: "v1alpha1".to_owned(),
+            served: vec!["v1beta7".to_owned()],
         }]
+    );
+    assert!(
+        problems[0]
+            .to_string()
+            .starts_with("httpscaledobjects.http.keda.sh is not served as v1alpha1, but as v1beta7"),
+        "{}",
+        problems[0]
     );
 }

@@ -131,7 +131,12 @@ impl<T: DeserializeOwned + Clone + Debug + Send + Sync + 'static> SourceWatch<T>
                         collection.knowledge = Knowledge::Missing;
                         collection.objects.clear();
                     });
-                    format!("the cluster has no {}.{}", self.kind.plural(), self.kind.group())
+                    format!(
+                        "the cluster has no {}.{} in {}",
+                        self.kind.plural(),
+                        self.kind.group(),
+                        self.kind.versions().join(" or ")
+                    )
                 }
                 // Not knowing is no reason to forget.
                 Err(error) => format!("cannot ask for {}: {error}", self.kind.plural()),

@@ -82,7 +82,7 @@ impl Reconciler {
                 });
                 if was_present {
                     tracing::error!(
-                        "KEDA is gone: the cluster has no scaledobjects.keda.sh; nothing is scaled until it has"
+                        "KEDA is gone: the cluster has no scaledobjects.keda.sh/v1alpha1; nothing is scaled until it has"
                     );
                 }
                 Err(Refused { text: None })

@@ -70,8 +70,8 @@ impl Trouble {
                 404 => Some(Self {
                     reason: Reason::Missing,
                     text: format!(
-                        "the cluster has no {resource}: its CustomResourceDefinition is missing or of another version \
-                         (`rouse crds` prints Rouse's)"
+                        "the cluster has no {resource}: its CustomResourceDefinition is missing or of another version{}",
+                        remedy(resource)
                     ),
                 }),
                 401 | 403 => Some(Self {
@@ -95,6 +95,15 @@ impl Trouble {
             reason,
             text: format!("{what}: {}", innermost(source)),
         })
+    }
+}
+
+/// What to do about a definition that is missing: only Rouse's own are Rouse's to give.
+fn remedy(resource: &str) -> &'static str {
+    if resource.contains(".http.keda.sh/") || resource.contains(".rouse.dev/") {
+        " (`rouse crds` prints Rouse's)"
+    } else {
+        ""
     }
 }
 
@@ -150,5 +159,13 @@ mod tests {
     fn a_missing_kind_is_named() {
         let trouble = Trouble::of(&watcher::Error::InitialListFailed(status(404)), RESOURCE).unwrap();
         assert!(trouble.text.contains(RESOURCE), "{trouble}");
+        assert!(trouble.text.contains("rouse crds"), "{trouble}");
+        let others = "scaledobjects.keda.sh/v1alpha1";
+        let trouble = Trouble::of(&watcher::Error::InitialListFailed(status(404)), others).unwrap();
+        assert!(trouble.text.contains(others), "{trouble}");
+        assert!(
+            !trouble.text.contains("rouse crds"),
+            "not Rouse's to give: {trouble}"
+        );
     }
 }
