@@ -5,6 +5,7 @@ mod applications;
 mod behind_gateway;
 mod beside_cron;
 mod cleanup;
+mod cleanup_keda;
 mod cold_start_script;
 mod example;
 mod faults;
@@ -17,9 +18,13 @@ mod karpenter;
 mod keda;
 mod late_listener;
 mod lost_interceptor;
+mod missing_gateway_api;
+mod missing_keda;
 mod nodes;
+mod other_versions;
 mod phases;
 mod prometheus;
+mod rouse_pods;
 mod sick_neighbours;
 mod stalled_watch;
 mod tenants;
@@ -57,6 +62,8 @@ pub const ALL: &[Case] = &[
     karpenter::EMPTY_NODE_IS_REMOVED,
     karpenter::NODEPOOL_LIMIT_KEEPS_PODS_PENDING,
     karpenter::RECLAIMED_NODE_GETS_A_SUCCESSOR,
+    // Before the first that needs the Gateway API, which is then installed already.
+    missing_gateway_api::GATEWAY_API_THAT_COMES_LATER_IS_SERVED,
     gateway::GATEWAY_PROGRAMS_THE_USERS_HTTPROUTE,
     behind_gateway::CHATBOT_WAKES_BEHIND_THE_GATEWAY,
     cold_start_script::COLD_START_SCRIPT_PASSES_BY_BOTH_WAYS,
@@ -98,4 +105,9 @@ pub const ALL: &[Case] = &[
     cleanup::CLEANUP_NAMESPACE_FIRST,
     cleanup::CLEANUP_OBJECTS_FIRST,
     cleanup::CLEANUP_RELEASE_FIRST,
+    // Last, as they take away what all others need.
+    other_versions::DEFINITION_OF_ANOTHER_VERSION_IS_TOLD_AND_REQUESTS_GO_ON,
+    missing_keda::WITHOUT_KEDA_IT_IS_TOLD_AND_REQUESTS_ARE_ANSWERED,
+    cleanup_keda::CLEANUP_IN_WHOLE,
+    cleanup_keda::CLEANUP_KEDA_FIRST,
 ];

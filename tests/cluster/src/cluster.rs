@@ -1,5 +1,6 @@
 //! The cluster as tests see it: one of our own on this machine, or any that a kubeconfig names.
 
+mod definitions;
 mod faults;
 pub mod http;
 mod objects;

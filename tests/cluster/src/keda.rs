@@ -1,5 +1,7 @@
 //! KEDA as its own manifests describe it: operator, metrics adapter and admission webhooks as pods in namespace `keda`.
 
+mod removal;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -7,6 +9,8 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::{cluster::Cluster, command, images::keda_image, parts::Parts};
+
+pub use self::removal::{GROUPS, RELEASE, as_release, put_back, remove};
 
 const RENDER_BOUND: Duration = Duration::from_secs(30);
 

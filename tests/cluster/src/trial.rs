@@ -10,8 +10,11 @@ use crate::{
         http::{self, Answer},
     },
     evidence::Evidence,
+    keda,
     say::say,
 };
+
+const PUT_BACK_BOUND: Duration = Duration::from_mins(2);
 
 /// What a case is given.
 #[derive(Debug)]
@@ -23,6 +26,24 @@ pub struct Trial {
     applied: Vec<String>,
     /// Nodes to remove at the end.
     nodes: Vec<String>,
+    /// What every case shares and this one has changed, to be put back at the end.
+    shared: Vec<Shared>,
+}
+
+/// What cases share. One that takes it away says so before it does: it is put back whatever comes of the case.
+#[derive(Debug, Clone)]
+pub enum Shared {
+    /// KEDA, with its definitions.
+    Keda,
+    /// Rouse's release, as it was installed at first.
+    Rouse,
+    /// The versions of a custom resource's definition.
+    Versions {
+        /// The definition's name.
+        definition: String,
+        /// Its `spec.versions` as they are to be.
+        versions: serde_json::Value,
+    },
 }
 
 impl Trial {
@@ -32,6 +53,7 @@ impl Trial {
             evidence,
             applied: Vec::new(),
             nodes: Vec::new(),
+            shared: Vec::new(),
         }
     }
 
@@ -92,6 +114,12 @@ impl Trial {
         self.nodes.push(name.to_owned());
     }
 
+    /// Has what cases share put back when the case ends, before what it applied is deleted: that needs it. What is named first
+    /// is put back first.
+    pub fn put_back_at_end(&mut self, shared: Shared) {
+        self.shared.push(shared);
+    }
+
     /// What the case was to find, for the log, as it goes on.
     pub fn step(&self, what: &str) {
         say(format_args!("     {what}"));
@@ -104,6 +132,11 @@ impl Trial {
         for name in std::mem::take(&mut self.nodes) {
             if let Err(error) = self.remove_node(&name).await {
                 failures.push(format!("node {name}: {error:#}"));
+            }
+        }
+        for shared in std::mem::take(&mut self.shared) {
+            if let Err(error) = shared.put_back(&self.cluster).await {
+                failures.push(format!("put back {shared:?}: {error:#}"));
             }
         }
         for manifests in std::mem::take(&mut self.applied).into_iter().rev() {
@@ -120,5 +153,15 @@ impl Trial {
             .kubectl(["delete", "node", name, "--ignore-not-found"])
             .await?;
         self.cluster.node(name)?.remove().await
+    }
+}
+
+impl Shared {
+    async fn put_back(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        match self {
+            Self::Keda => keda::put_back(cluster, PUT_BACK_BOUND).await,
+            Self::Rouse => cluster.install_rouse(&[], PUT_BACK_BOUND).await.map(drop),
+            Self::Versions { definition, versions } => cluster.set_versions(definition, versions).await,
+        }
     }
 }

@@ -30,6 +30,8 @@ use crate::{
 pub const NAMESPACE: &str = "envoy-gateway-system";
 /// The Helm release.
 pub const RELEASE: &str = "eg";
+/// The groups of its definitions, and of the Gateway API's.
+pub const GROUPS: [&str; 2] = ["gateway.networking.k8s.io", "gateway.envoyproxy.io"];
 /// The chart among the [folders](Parts::folder).
 const CHART: &str = "envoy-gateway-chart";
 /// The Go package with the controller's defaults, among the folders.
@@ -109,6 +111,30 @@ pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.helm(install.into_iter().chain(wait)).await?;
     installed("Envoy Gateway", parts.version("envoy-gateway")?, started);
     Ok(())
+}
+
+/// Takes it away with its definitions and those of the Gateway API, and with these every object of theirs. Nothing happens where
+/// it is not there.
+pub async fn remove(cluster: &Cluster) -> anyhow::Result<()> {
+    let uninstall = ["uninstall", RELEASE, "--namespace", NAMESPACE];
+    cluster
+        .helm(uninstall.into_iter().chain(["--ignore-not-found", "--wait"]))
+        .await?;
+    let definitions = cluster.definitions_of(&GROUPS).await?;
+    if definitions.is_empty() {
+        return Ok(());
+    }
+    let delete = [
+        "delete",
+        "customresourcedefinitions",
+        "--ignore-not-found",
+        "--timeout=2m",
+    ];
+    let definitions = definitions.iter().map(String::as_str);
+    cluster
+        .kubectl(delete.into_iter().chain(definitions))
+        .await
+        .map(drop)
 }
 
 /// Waits until a Gateway is programmed, and gives the address of its port.

@@ -20,9 +20,10 @@ use crate::{
 
 /// Cases that uninstall the release install it again with the values that a cluster of our own has: hence `Need::OwnNodes`.
 const OURS: &[Need] = &[Need::OwnNodes, Need::Rouse];
-const APP: &str = "app";
+/// The application of each of them.
+pub(super) const APP: &str = "app";
 /// Until what was deleted is gone. KEDA takes its finalizer off each ScaledObject, the pods end.
-const GONE_BOUND: Duration = Duration::from_mins(2);
+pub(super) const GONE_BOUND: Duration = Duration::from_mins(2);
 const RELEASE_BOUND: Duration = Duration::from_mins(3);
 
 pub(super) const CLEANUP_OBJECTS_FIRST: Case = Case {
@@ -106,7 +107,7 @@ async fn cleanup_namespace_first(trial: &mut Trial) -> anyhow::Result<()> {
 }
 
 /// An application with an HTTPScaledObject, woken by a request.
-async fn awake<'t>(trial: &'t mut Trial, namespace: &str) -> anyhow::Result<Site<'t>> {
+pub(super) async fn awake<'t>(trial: &'t mut Trial, namespace: &str) -> anyhow::Result<Site<'t>> {
     let mut site = Site::open(trial, namespace).await?;
     let host = site.host(APP);
     let mut items = objects::app(namespace, APP).to_vec();
@@ -124,7 +125,7 @@ async fn awake<'t>(trial: &'t mut Trial, namespace: &str) -> anyhow::Result<Site
 }
 
 /// Deletes, and has that be done in time: kubectl waits until the objects are gone.
-async fn delete(site: &mut Site<'_>, what: &str) -> anyhow::Result<()> {
+pub(super) async fn delete(site: &mut Site<'_>, what: &str) -> anyhow::Result<()> {
     let seconds = GONE_BOUND.as_secs();
     let command = format!("delete {what} --timeout={seconds}s");
     site.trial.kubectl(&command).await?;
@@ -161,7 +162,7 @@ async fn uninstall(site: &mut Site<'_>) -> anyhow::Result<()> {
 }
 
 /// Waits until a namespace has no route, no ScaledObject and no HPA; a namespace that is gone has none.
-async fn wait_until_nothing_scales(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
+pub(super) async fn wait_until_nothing_scales(cluster: &Cluster, namespace: &str) -> anyhow::Result<()> {
     cluster
         .wait_for("nothing is left that scales", GONE_BOUND, async || {
             let mut left = Vec::new();
