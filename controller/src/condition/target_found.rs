@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rouse_api::condition::{
-    REASON_EXTERNAL_NAME, REASON_FOUND, REASON_INVALID, REASON_PORT_NOT_FOUND, REASON_SERVICE_NOT_FOUND,
-    REASON_WORKLOAD_NOT_FOUND, REASON_WORKLOAD_UNKNOWN, TARGET_FOUND,
+use rouse_api::{
+    TargetFault,
+    condition::{REASON_EXTERNAL_NAME, REASON_FOUND, REASON_INVALID, REASON_WORKLOAD_UNKNOWN, TARGET_FOUND},
 };
 
 use super::Finding;
@@ -41,22 +41,24 @@ fn service_problem(observed: &Observed, route: &Route, target: Target<'_>) -> Op
     let namespace = &route.id.namespace;
     let Target { service, port } = target;
     let Some(found) = observed.service(&ObjectName::new(Arc::clone(namespace), service)) else {
-        let text = format!("there is no Service {service} in namespace {namespace}");
-        return Some((REASON_SERVICE_NOT_FOUND, text));
+        return Some(missing(&TargetFault::ServiceNotFound { service, namespace }));
     };
     if found.is_external_name {
-        let text = format!("Service {service} is an ExternalName, which has no endpoints to wait for");
-        return Some((REASON_EXTERNAL_NAME, text));
+        return Some(missing(&TargetFault::ExternalName { service }));
     }
     // Validation has said so where there is none.
     let port = port?;
     (!found.has_port(port)).then(|| {
-        let text = match found.ports().as_str() {
-            "" => format!("Service {service} has no TCP port"),
-            ports => format!("Service {service} has no TCP port {port}, but {ports}"),
-        };
-        (REASON_PORT_NOT_FOUND, text)
+        missing(&TargetFault::PortNotFound {
+            service,
+            port,
+            offered: found.ports().collect(),
+        })
     })
+}
+
+fn missing(fault: &TargetFault<'_>) -> Missing {
+    (fault.reason(), fault.to_string())
 }
 
 /// An ExternalName may be a fallback: nothing is waited for there.
@@ -73,8 +75,12 @@ fn workload_problem(observed: &Observed, route: &Route) -> (Option<Missing>, Opt
     match observed.workload(&workload) {
         Existence::Exists => (None, None),
         Existence::Missing => {
-            let text = format!("there is no {workload} in namespace {}", workload.namespace);
-            (Some((REASON_WORKLOAD_NOT_FOUND, text)), None)
+            let fault = TargetFault::WorkloadNotFound {
+                kind: &workload.kind.kind,
+                name: &workload.name,
+                namespace: &workload.namespace,
+            };
+            (Some(missing(&fault)), None)
         }
         Existence::NotLookedUp => (None, Some(format!("{workload} has not been looked for yet"))),
         Existence::Unknown(why) => (

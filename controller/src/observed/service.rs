@@ -29,13 +29,9 @@ impl Service {
         }
     }
 
-    /// Its ports, as a message names them: `80 (http), 9090`.
-    pub(crate) fn ports(&self) -> String {
-        let ports = self.ports.iter().map(|(name, number)| match &**name {
-            "" => number.to_string(),
-            name => format!("{number} ({name})"),
-        });
-        ports.collect::<Vec<_>>().join(", ")
+    /// Name (empty if unnamed) and number of its ports.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (&str, i32)> {
+        self.ports.iter().map(|(name, number)| (&**name, *number))
     }
 }
 

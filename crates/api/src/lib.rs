@@ -22,6 +22,7 @@ pub mod interceptor_route;
 pub mod metric;
 pub mod schema;
 mod service_port;
+mod target_fault;
 
 pub use self::{
     crds::{crds, crds_yaml},
@@ -31,6 +32,7 @@ pub use self::{
     interceptor_route::{InterceptorRoute, InterceptorRouteSpec, InterceptorRouteStatus},
     metric::Metric,
     service_port::ServicePort,
+    target_fault::TargetFault,
 };
 
 /// The API group of both resources.

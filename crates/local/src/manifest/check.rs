@@ -9,12 +9,13 @@ use k8s_openapi::api::core::v1::{Container, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use rouse_api::http_scaled_object::SKIP_SCALED_OBJECT_ANNOTATION;
-use rouse_api::{HTTPScaledObject, ServicePort};
+use rouse_api::{HTTPScaledObject, ServicePort, TargetFault};
 
 use super::conflicts;
 use super::error::{DocumentRef, ManifestError, ManifestErrors};
 use super::lookup::{
-    binds, find_port, first_container, full_name, is_named, labels_of, offered_ports, selects,
+    binds, find_port, first_container, full_name, is_external_name, is_named, labels_of, offered_ports,
+    selects,
 };
 use super::probes::container_port;
 use super::reader::{Located, Manifests};
@@ -229,6 +230,16 @@ impl Checker {
             target.service_port(),
             services,
         );
+        if let Some(service) = service.filter(|service| is_external_name(service)) {
+            let fault = TargetFault::ExternalName {
+                service: service.metadata.name.as_deref().unwrap_or_default(),
+            };
+            self.errors.push(ManifestError::field(
+                at,
+                "spec.scaleTargetRef.service",
+                fault.to_string(),
+            ));
+        }
         if let Some(failover) = &object.spec.cold_start_timeout_failover_ref {
             let field = "spec.coldStartTimeoutFailoverRef";
             self.check_reference(
@@ -273,7 +284,12 @@ impl Checker {
             (None, _) => {
                 fault(
                     "name",
-                    format!("Deployment {namespace}/{} is not in the files", workload.name),
+                    TargetFault::WorkloadNotFound {
+                        kind: "Deployment",
+                        name: workload.name,
+                        namespace,
+                    }
+                    .to_string(),
                 );
             }
             (Some(deployment), Some(service)) if !binds(service, deployment) => {
@@ -299,24 +315,38 @@ impl Checker {
             .iter()
             .find(|it| is_named(&it.object.metadata, namespace, name))
         else {
-            let message = format!("Service {namespace}/{name} is not in the files");
-            self.errors
-                .push(ManifestError::field(at, format!("{field}.service"), message));
+            let fault = TargetFault::ServiceNotFound {
+                service: name,
+                namespace,
+            };
+            self.errors.push(ManifestError::field(
+                at,
+                format!("{field}.service"),
+                fault.to_string(),
+            ));
             return None;
         };
+        // As a fallback it may be one, which has no ports to look for.
+        if is_external_name(&service.object) {
+            return Some(&service.object);
+        }
         // Without one the reader has said so.
         let port = port?;
         if find_port(&service.object, port).is_none() {
-            let (part, wanted) = match port {
-                ServicePort::Number(number) => ("port", format!("port {number}")),
-                ServicePort::Name(name) => ("portName", format!("port named {name}")),
+            let part = match port {
+                ServicePort::Number(_) => "port",
+                ServicePort::Name(_) => "portName",
             };
-            let message = format!(
-                "Service {namespace}/{name} has no {wanted}; it has {}",
-                offered_ports(&service.object)
-            );
-            self.errors
-                .push(ManifestError::field(at, format!("{field}.{part}"), message));
+            let fault = TargetFault::PortNotFound {
+                service: name,
+                port,
+                offered: offered_ports(&service.object),
+            };
+            self.errors.push(ManifestError::field(
+                at,
+                format!("{field}.{part}"),
+                fault.to_string(),
+            ));
         }
         Some(&service.object)
     }

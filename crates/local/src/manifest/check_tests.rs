@@ -90,7 +90,7 @@ fn a_route_without_its_service_is_an_error() {
     let text = deployment("web", PODINFO) + &route("web", "web.test", "name: web, service: wbe, port: 80");
     assert_eq!(
         fault(&text),
-        "app.yaml, document 2: spec.scaleTargetRef.service: Service default/wbe is not in the files"
+        "app.yaml, document 2: spec.scaleTargetRef.service: there is no Service wbe in namespace default"
     );
 }
 
@@ -99,7 +99,7 @@ fn a_route_without_its_workload_is_an_error() {
     let text = service("web", "{port: 80}") + &route("web", "web.test", "name: wbe, service: web, port: 80");
     assert_eq!(
         fault(&text),
-        "app.yaml, document 2: spec.scaleTargetRef.name: Deployment default/wbe is not in the files"
+        "app.yaml, document 2: spec.scaleTargetRef.name: there is no Deployment wbe in namespace default"
     );
     let text = deployment("web", PODINFO)
         + &service("web", "{port: 80}")
@@ -120,12 +120,11 @@ fn a_port_that_the_service_does_not_have_is_an_error() {
     let start = deployment("web", PODINFO) + &service("web", "{port: 80, name: http}, {port: 81}");
     assert_eq!(
         fault(&(start.clone() + &route("web", "web.test", "name: web, service: web, port: 8000"))),
-        "app.yaml, document 3: spec.scaleTargetRef.port: Service default/web has no port 8000; it has 80 (http), 81"
+        "app.yaml, document 3: spec.scaleTargetRef.port: Service web has no TCP port 8000, but 80 (http), 81"
     );
     assert_eq!(
         fault(&(start + &route("web", "web.test", "name: web, service: web, portName: grpc"))),
-        "app.yaml, document 3: spec.scaleTargetRef.portName: Service default/web has no port named grpc; it has 80 \
-         (http), 81"
+        "app.yaml, document 3: spec.scaleTargetRef.portName: Service web has no TCP port grpc, but 80 (http), 81"
     );
 }
 
@@ -192,8 +191,8 @@ fn two_routes_for_the_same_requests_are_a_warning_that_names_both() {
     assert_eq!(
         plan.warnings,
         [
-            "HTTPScaledObject default/web (app.yaml, document 3) and default/b (app.yaml, document 6) both match host \
-          web.test and path /: default/web serves"
+            "app.yaml, document 6: HTTPScaledObject default/b does not serve web.test/: the older HTTPScaledObject \
+             default/web has the same host, path and headers"
         ]
     );
     let ages: Vec<_> = plan
@@ -202,6 +201,55 @@ fn two_routes_for_the_same_requests_are_a_warning_that_names_both() {
         .map(|route| route.metadata.creation_timestamp.clone().unwrap().0)
         .collect();
     assert!(ages[0] < ages[1], "the first in file order is the oldest");
+}
+
+#[test]
+fn a_host_that_another_namespace_claimed_first_is_a_warning() {
+    let claim = |text: String, namespace: &str| {
+        text.replace(
+            "metadata: {name",
+            &format!("metadata: {{namespace: {namespace}, name"),
+        )
+    };
+    let paths = "  pathPrefixes: [/mine]\n";
+    let later = deployment("b", PODINFO)
+        + &service("b", "{port: 80}")
+        + &route("b", "web.test", "name: b, service: b, port: 80").replace("---\n", &format!("{paths}---\n"));
+    let plan = resolve_text(&(claim(good(), "first") + &claim(later, "second")), &[]).unwrap();
+    assert_eq!(
+        plan.warnings,
+        [
+            "app.yaml, document 6: HTTPScaledObject second/b does not serve web.test/mine: namespace first claimed the \
+             host first, with HTTPScaledObject first/web"
+        ]
+    );
+}
+
+#[test]
+fn a_target_that_is_an_external_name_is_an_error() {
+    let external = service("web", "{port: 80}").replace(
+        "spec: {",
+        "spec: {type: ExternalName, externalName: web.example, ",
+    );
+    let text = deployment("web", PODINFO)
+        + &external
+        + &route("web", "web.test", "name: web, service: web, port: 80");
+    assert_eq!(
+        fault(&text),
+        "app.yaml, document 3: spec.scaleTargetRef.service: Service web is an ExternalName, which has no endpoints to \
+         wait for"
+    );
+}
+
+#[test]
+fn a_port_that_is_not_tcp_is_none_for_http() {
+    let text = deployment("web", PODINFO)
+        + &service("web", "{port: 80, protocol: UDP}")
+        + &route("web", "web.test", "name: web, service: web, port: 80");
+    assert_eq!(
+        fault(&text),
+        "app.yaml, document 3: spec.scaleTargetRef.port: Service web has no TCP port"
+    );
 }
 
 #[test]

@@ -1,94 +1,63 @@
-//! Routes that want the same requests: the interceptor serves the oldest, and the user is told.
+//! Routes that want what another has, or what no request can have: the interceptor does not serve them there, and the user
+//! is told, in the words that a cluster puts into the route's status. Both follow from the index that the interceptor serves
+//! by.
 
 use std::collections::HashMap;
 
+use http::HeaderName;
 use rouse_api::HTTPScaledObject;
+use rouse_routing::{HeaderMatch, HostOwnership, RouteId, RouteIndex, RouteKind, RouteSpec, Rule};
 
-use super::lookup::full_name;
+use super::error::DocumentRef;
 use super::reader::Located;
 
-/// One line for each pair of routes that want the same requests.
+/// One line for each host and path that a route claims and does not get. Of routes that want the same the oldest has it.
 pub(super) fn warnings(routes: &[Located<HTTPScaledObject>]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let mut oldest_first: Vec<&Located<HTTPScaledObject>> = routes.iter().collect();
-    oldest_first.sort_by_key(|route| {
-        route
-            .object
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0)
-    });
-    let mut serving: HashMap<Match, &Located<HTTPScaledObject>> = HashMap::new();
-    for route in oldest_first {
-        for wanted in matches_of(&route.object) {
-            match serving.get(&wanted) {
-                Some(first) if std::ptr::eq(*first, route) => {}
-                Some(first) => warnings.push(format!(
-                    "HTTPScaledObject {} ({}) and {} ({}) both match host {} and path {}{}: {} serves",
-                    full_name(&first.object.metadata),
-                    first.at,
-                    full_name(&route.object.metadata),
-                    route.at,
-                    wanted.host,
-                    wanted.path,
-                    if wanted.headers.is_empty() {
-                        ""
-                    } else {
-                        " with the same headers"
-                    },
-                    full_name(&first.object.metadata),
-                )),
-                None => {
-                    serving.insert(wanted, route);
-                }
-            }
-        }
+    let mut index = RouteIndex::new(HostOwnership::default());
+    let mut places: HashMap<RouteId, &DocumentRef> = HashMap::new();
+    for Located { object, at } in routes {
+        let Some(spec) = claims(object) else { continue };
+        places.insert(spec.id.clone(), at);
+        index.apply(spec);
     }
-    warnings
-}
-
-/// What a route matches, in the form in which two routes are compared.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Match {
-    host: String,
-    path: String,
-    headers: Vec<(String, Option<String>)>,
-}
-
-fn matches_of(route: &HTTPScaledObject) -> Vec<Match> {
-    let or = |given: &[String], default: &str| {
-        if given.is_empty() {
-            vec![default.to_owned()]
-        } else {
-            given.to_vec()
-        }
-    };
-    let mut headers: Vec<_> = route
-        .spec
-        .headers
-        .iter()
-        .map(|header| (header.name.to_ascii_lowercase(), header.value.clone()))
+    let conflicts: Vec<_> = index
+        .conflicts()
+        .map(|conflict| (conflict.route.clone(), conflict.to_string()))
         .collect();
-    headers.sort();
-    let mut matches = Vec::new();
-    for host in or(&route.spec.hosts, "*") {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let without_port = host
-            .rsplit_once(':')
-            .filter(|(_, port)| port.parse::<u16>().is_ok());
-        let host = without_port.map_or(host.as_str(), |(host, _)| host);
-        for path in or(&route.spec.path_prefixes, "/") {
-            let path = format!("/{}", path.trim_matches('/'));
-            let wanted = Match {
-                host: host.to_owned(),
-                path,
-                headers: headers.clone(),
-            };
-            if !matches.contains(&wanted) {
-                matches.push(wanted);
-            }
-        }
-    }
-    matches
+    let rejections = index
+        .rejections()
+        .map(|(route, rejection)| (route.clone(), rejection.to_string()));
+    conflicts
+        .into_iter()
+        .chain(rejections)
+        .map(|(route, words)| match places.get(&route) {
+            Some(at) => format!("{at}: {words}"),
+            None => words,
+        })
+        .collect()
+}
+
+/// What a route claims; `None` where the reader has found it invalid.
+fn claims(route: &HTTPScaledObject) -> Option<RouteSpec<()>> {
+    let metadata = &route.metadata;
+    let headers = route.spec.headers.iter().map(|header| {
+        Some(HeaderMatch {
+            name: HeaderName::try_from(&header.name).ok()?,
+            value: header.value.clone(),
+        })
+    });
+    Some(RouteSpec {
+        id: RouteId::new(
+            RouteKind::HttpScaledObject,
+            metadata.namespace.as_deref()?,
+            metadata.name.as_deref()?,
+        ),
+        created: metadata.creation_timestamp.as_ref()?.0,
+        rules: vec![Rule {
+            hosts: route.spec.hosts.clone(),
+            paths: route.spec.path_prefixes.clone(),
+            headers: headers.collect::<Option<_>>()?,
+        }],
+        value: (),
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Container, Service};
+use k8s_openapi::api::core::v1::{Container, Service, ServicePort as K8sServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rouse_api::ServicePort;
 
@@ -54,33 +54,33 @@ pub(super) fn binds(service: &Service, deployment: &Deployment) -> bool {
     service.metadata.namespace == deployment.metadata.namespace && selects(&selector, &labels_of(deployment))
 }
 
-/// The position of the port that a route names.
+/// The position of the port that a route names. HTTP needs TCP.
 pub(super) fn find_port(service: &Service, wanted: ServicePort<'_>) -> Option<usize> {
-    service
-        .spec
-        .as_ref()?
-        .ports
-        .iter()
-        .flatten()
-        .position(|port| match wanted {
-            ServicePort::Number(number) => port.port == i32::from(number),
-            ServicePort::Name(name) => port.name.as_deref() == Some(name),
-        })
+    service.spec.as_ref()?.ports.iter().flatten().position(|port| {
+        is_tcp(port)
+            && match wanted {
+                ServicePort::Number(number) => port.port == i32::from(number),
+                ServicePort::Name(name) => port.name.as_deref() == Some(name),
+            }
+    })
 }
 
-pub(super) fn offered_ports(service: &Service) -> String {
-    let ports: Vec<String> = service
-        .spec
-        .iter()
-        .flat_map(|spec| spec.ports.iter().flatten())
-        .map(|port| match &port.name {
-            Some(name) => format!("{} ({name})", port.port),
-            None => port.port.to_string(),
-        })
-        .collect();
-    if ports.is_empty() {
-        "none".to_owned()
-    } else {
-        ports.join(", ")
-    }
+/// Name (empty if unnamed) and number of the ports that a route could name.
+pub(super) fn offered_ports(service: &Service) -> Vec<(&str, i32)> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports
+        .filter(|port| is_tcp(port))
+        .map(|port| (port.name.as_deref().unwrap_or_default(), port.port))
+        .collect()
+}
+
+fn is_tcp(port: &K8sServicePort) -> bool {
+    port.protocol
+        .as_deref()
+        .is_none_or(|name| name.is_empty() || name == "TCP")
+}
+
+pub(super) fn is_external_name(service: &Service) -> bool {
+    let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    kind == Some("ExternalName")
 }
