@@ -22,6 +22,7 @@ mod missing_gateway_api;
 mod missing_keda;
 mod nodes;
 mod other_versions;
+mod parity;
 mod phases;
 mod prometheus;
 mod rouse_pods;
@@ -100,6 +101,11 @@ pub const ALL: &[Case] = &[
     two_replicas::COUNTS_OF_TWO_INTERCEPTORS_ADD_UP,
     two_replicas::REQUEST_HELD_AT_TWO_INTERCEPTORS_WAKES_ONCE,
     two_replicas::COUNTS_GO_ON_WITHOUT_ONE_SCALER,
+    parity::ROUTING,
+    parity::FORWARDING,
+    parity::HOLDING,
+    parity::SCALING,
+    parity::MESSAGES,
     timings::FIFTY_COLD_STARTS_ARE_TIMED,
     tenants::FIFTY_TENANTS_ARE_REACHED_BY_THEIR_OWN_HOSTS,
     cleanup::CLEANUP_NAMESPACE_FIRST,

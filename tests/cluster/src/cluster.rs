@@ -91,6 +91,11 @@ impl Cluster {
         self.places.workspace()
     }
 
+    /// A directory for what cases write. In a cluster of our own it goes with the cluster.
+    pub fn scratch(&self) -> PathBuf {
+        self.places.state().join("cases")
+    }
+
     /// The programs and their versions.
     pub fn parts(&self) -> &Parts {
         &self.parts
