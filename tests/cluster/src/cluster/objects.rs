@@ -113,7 +113,13 @@ impl Cluster {
     pub async fn wait_for_node(&self, name: &str, ready: bool, bound: Duration) -> anyhow::Result<()> {
         let api: Api<Node> = Api::all(self.client());
         wait::until(&format!("node {name} is ready: {ready}"), bound, async || {
-            let node = api.get(name).await?;
+            let Some(node) = api.get_opt(name).await? else {
+                // Its kubelet makes the Node, and may have ended: its last words say why.
+                if let Some(Ok(machine)) = self.as_own().map(|own| own.node(name)) {
+                    machine.room().check("kubelet")?;
+                }
+                return wait::not_yet("there is no such Node");
+            };
             let conditions = node
                 .status
                 .and_then(|status| status.conditions)
