@@ -1,12 +1,15 @@
 //! The cases, in the order in which they are run.
 
 mod addon;
+mod application_nodes;
 mod applications;
 mod behind_gateway;
 mod beside_cron;
 mod cleanup;
 mod cleanup_keda;
 mod cold_start_script;
+mod crashing_pod;
+mod drained_node;
 mod example;
 mod faults;
 mod gateway;
@@ -18,8 +21,10 @@ mod karpenter;
 mod keda;
 mod late_listener;
 mod lost_interceptor;
+mod lost_node;
 mod missing_gateway_api;
 mod missing_keda;
+mod mixed_traffic;
 mod nodes;
 mod other_versions;
 mod parity;
@@ -59,12 +64,19 @@ pub const ALL: &[Case] = &[
     lost_interceptor::STOPPED_INTERCEPTOR_ANSWERS_WHEN_IT_GOES_ON,
     interceptor_rollout::ROLLOUT_OF_THE_INTERCEPTOR_LOSES_NOTHING,
     stalled_watch::STALLED_WATCHES_ARE_NOTICED_AND_REPLACED,
+    crashing_pod::POD_THAT_CRASHES_BEFORE_IT_IS_READY_IS_WAITED_FOR,
+    crashing_pod::POD_THAT_NEVER_GETS_READY_ENDS_THE_HOLD,
+    drained_node::DRAINED_NODE_LOSES_NOTHING,
+    drained_node::DRAINED_NODE_WITH_AN_INTERCEPTOR_LOSES_NOTHING,
+    lost_node::LOST_NODE_WITH_THE_ONLY_POD_LOSES_NOTHING,
+    lost_node::LOST_NODE_WITH_ONE_OF_TWO_PODS_IS_AVOIDED,
     karpenter::KARPENTER_MAKES_A_NODE_FOR_A_PENDING_POD_AND_IT_RUNS,
     karpenter::EMPTY_NODE_IS_REMOVED,
     karpenter::NODEPOOL_LIMIT_KEEPS_PODS_PENDING,
     karpenter::RECLAIMED_NODE_GETS_A_SUCCESSOR,
     // Before the first that needs the Gateway API, which is then installed already.
     missing_gateway_api::GATEWAY_API_THAT_COMES_LATER_IS_SERVED,
+    drained_node::RECLAIMED_NODE_UNDER_TRAFFIC_LOSES_NOTHING,
     gateway::GATEWAY_PROGRAMS_THE_USERS_HTTPROUTE,
     behind_gateway::CHATBOT_WAKES_BEHIND_THE_GATEWAY,
     cold_start_script::COLD_START_SCRIPT_PASSES_BY_BOTH_WAYS,

@@ -178,6 +178,11 @@ impl Node {
     /// Ends everything on it at once, containers included, as when a machine loses power. Its Node object stays.
     /// [`Node::remove`] takes away what is left.
     pub async fn kill(&self) -> anyhow::Result<()> {
+        // First of all the network: the kernel would end the connections of the processes that it ends, and say so to the
+        // other side, which no machine does that loses power.
+        if self.room.is_open() {
+            self.room.shell("ip link set eth0 down").await?;
+        }
         self.room.close().await
     }
 
