@@ -23,6 +23,9 @@ use crate::{
 const QUARANTINE_BASE: Duration = Duration::from_millis(50);
 /// The longest quarantine. Short, because the way back in is a real connection attempt, not a probe of its own.
 const QUARANTINE_MAX: Duration = Duration::from_secs(2);
+/// How long the request that finds out keeps others away: several connect timeouts. Where no other endpoint has room they
+/// wait, and the gate's driver tries to connect for them.
+const TRIAL_MS: u64 = 2_000;
 
 /// One pod address of a target.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct Endpoint {
     in_flight: AtomicUsize,
     /// When the quarantine ends, in milliseconds after `epoch`; 0 while there is none.
     quarantined_until_ms: AtomicU64,
+    /// Until when, on the same clock, one request has the endpoint to itself to find out whether it is back.
+    trial_until_ms: AtomicU64,
     /// Failures since the last success.
     failures: AtomicU32,
     retired: AtomicBool,
@@ -53,6 +58,7 @@ impl Endpoint {
             protocol,
             in_flight: AtomicUsize::new(0),
             quarantined_until_ms: AtomicU64::new(0),
+            trial_until_ms: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             retired: AtomicBool::new(false),
             epoch: Instant::now(),
@@ -86,13 +92,33 @@ impl Endpoint {
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
         let until = self.quarantined_until_ms.load(Ordering::Relaxed);
         // The warm case reads no clock arithmetic.
-        until == 0 || until <= self.millis(now)
+        until == 0 || until.max(self.trial_until_ms.load(Ordering::Relaxed)) <= self.millis(now)
+    }
+
+    /// Takes the endpoint for one request, if it may be sent here now. After a quarantine only one may, until the endpoint
+    /// has answered it or failed it: each would pay for a connect timeout where a node is gone.
+    pub(crate) fn try_take(&self, now: Instant) -> bool {
+        if self.quarantined_until_ms.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let trial = self.trial_until_ms.load(Ordering::Relaxed);
+        self.is_usable(now)
+            && self
+                .trial_until_ms
+                .compare_exchange(
+                    trial,
+                    self.millis(now) + TRIAL_MS,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
     }
 
     /// The endpoint refused or reset a connection: keeps requests away for a moment, longer each time. Requests that
     /// were on their way together and fail together count once: they renew the quarantine and do not lengthen it.
     pub(crate) fn failed(&self, now: Instant) {
-        let failures = if self.is_usable(now) {
+        let is_over = self.quarantined_until_ms.load(Ordering::Relaxed) <= self.millis(now);
+        let failures = if is_over {
             self.failures.fetch_add(1, Ordering::Relaxed)
         } else {
             self.failures.load(Ordering::Relaxed).saturating_sub(1)
@@ -101,6 +127,7 @@ impl Endpoint {
         let quarantine = QUARANTINE_BASE.saturating_mul(1 << failures).min(QUARANTINE_MAX);
         let until = self.millis(now) + quarantine.as_millis() as u64;
         self.quarantined_until_ms.store(until.max(1), Ordering::Relaxed);
+        self.trial_until_ms.store(0, Ordering::Relaxed);
     }
 
     /// The endpoint took a connection or answered. Returns whether it was in quarantine.
@@ -109,6 +136,7 @@ impl Endpoint {
             return false;
         }
         self.failures.store(0, Ordering::Relaxed);
+        self.trial_until_ms.store(0, Ordering::Relaxed);
         self.quarantined_until_ms.swap(0, Ordering::Relaxed) != 0
     }
 

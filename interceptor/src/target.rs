@@ -191,29 +191,33 @@ impl Target {
     }
 
     /// An endpoint for a request that need not wait: power of two choices on requests in flight, among those not in
-    /// quarantine. `None` when there is none, or when others wait already.
+    /// quarantine; one whose quarantine is over gets a single request until it has shown what it does with it. `None` when
+    /// there is none, or when others wait already.
     pub(crate) fn pick(&self, now: Instant) -> Option<Arc<Endpoint>> {
         if !self.gate.is_empty() {
             return None;
         }
         let set = self.endpoints.load();
         let endpoints = &set.endpoints;
-        let usable = |endpoint: &&Arc<Endpoint>| endpoint.is_usable(now);
+        let taken = |endpoint: &&Arc<Endpoint>| endpoint.try_take(now);
         let picked = match endpoints.as_slice() {
             [] => None,
-            [only] => Some(only).filter(usable),
+            [only] => Some(only).filter(taken),
             many => {
                 let (first, second) = random::two_below(many.len());
                 let (first, second) = (&many[first], &many[second]);
-                match (usable(&first), usable(&second)) {
-                    (true, true) if second.in_flight() < first.in_flight() => Some(second),
-                    (true, _) => Some(first),
-                    (false, true) => Some(second),
-                    (false, false) => many
-                        .iter()
-                        .filter(usable)
-                        .min_by_key(|endpoint| endpoint.in_flight()),
-                }
+                let (fewer, more) = if second.in_flight() < first.in_flight() {
+                    (second, first)
+                } else {
+                    (first, second)
+                };
+                let one_of_two = [fewer, more].into_iter().find(taken);
+                one_of_two.or_else(|| {
+                    many.iter()
+                        .filter(|endpoint| endpoint.is_usable(now))
+                        .min_by_key(|endpoint| endpoint.in_flight())
+                        .filter(taken)
+                })
             }
         };
         picked.map(Arc::clone)

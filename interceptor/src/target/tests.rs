@@ -8,6 +8,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    endpoint::EndpointGuard,
     gate::{Grant, Verdict},
     plan::{TargetPort, UpstreamProtocol},
 };
@@ -57,6 +58,44 @@ async fn an_endpoint_that_changes_protocol_is_a_new_one() {
     });
     assert!(before[0].is_retired());
     assert_eq!(target.endpoints().endpoints[0].protocol(), UpstreamProtocol::H2c);
+}
+
+/// Of 20 requests on the heels of one another, which are not answered yet, those that go to the endpoint at this port.
+fn sent_to(target: &Target, port: u16) -> usize {
+    let picked: Vec<_> = (0..20)
+        .filter_map(|_| Some(target.pick(Instant::now())?.begin()))
+        .collect();
+    assert_eq!(picked.len(), 20);
+    let there = |guard: &&EndpointGuard| guard.endpoint().addr() == addr(port);
+    picked.iter().filter(there).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_quarantine_one_request_finds_out_whether_the_endpoint_is_back() {
+    let target = target();
+    target.update(&ready(&[1, 2]));
+    let gone = Arc::clone(&target.endpoints().endpoints[0]);
+    for quarantine in [50, 100, 200] {
+        gone.failed(Instant::now());
+        assert_eq!(sent_to(&target, 1), 0, "in quarantine");
+        tokio::time::advance(Duration::from_millis(quarantine)).await;
+        assert_eq!(sent_to(&target, 1), 1, "after {quarantine} ms");
+        assert_eq!(sent_to(&target, 1), 0, "it has not answered yet");
+    }
+    gone.succeeded();
+    assert_eq!(sent_to(&target, 1), 10, "it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hears_nothing_keeps_others_away_for_a_while_only() {
+    let target = target();
+    target.update(&ready(&[1, 2]));
+    let gone = Arc::clone(&target.endpoints().endpoints[0]);
+    gone.failed(Instant::now());
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(sent_to(&target, 1), 1);
+    }
 }
 
 /// A target whose driver runs on the test's own runtime.
