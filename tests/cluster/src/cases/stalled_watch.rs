@@ -139,7 +139,7 @@ async fn stalled(trial: &mut Trial) -> anyhow::Result<()> {
 async fn stall_all(cluster: &Cluster) -> anyhow::Result<Vec<Stalled>> {
     const API_SERVER: u16 = 443;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), keda::NAMESPACE);
-    let rouse = ListParams::default().labels("app.kubernetes.io/name=rouse");
+    let rouse = ListParams::default().labels("app.kubernetes.io/part-of=keda-add-ons-http");
     let pods = pods.list(&rouse).await.context("list the pods")?.items;
     let pods = pods.iter().filter_map(|pod| pod.metadata.name.as_deref());
     try_join_all(pods.map(|pod| cluster.stall(keda::NAMESPACE, pod, API_SERVER))).await
