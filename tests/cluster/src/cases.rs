@@ -13,6 +13,7 @@ mod drained_node;
 mod example;
 mod faults;
 mod gateway;
+mod gateway_faults;
 mod held_for_node;
 mod hpa;
 mod interceptor_rollout;
@@ -79,6 +80,8 @@ pub const ALL: &[Case] = &[
     drained_node::RECLAIMED_NODE_UNDER_TRAFFIC_LOSES_NOTHING,
     gateway::GATEWAY_PROGRAMS_THE_USERS_HTTPROUTE,
     behind_gateway::CHATBOT_WAKES_BEHIND_THE_GATEWAY,
+    gateway_faults::KILLED_INTERCEPTOR_BEHIND_THE_GATEWAY_LOSES_NO_SAFE_REQUEST,
+    gateway_faults::ROLLOUT_BEHIND_THE_GATEWAY_LOSES_NOTHING,
     cold_start_script::COLD_START_SCRIPT_PASSES_BY_BOTH_WAYS,
     held_for_node::HELD_REQUEST_IS_ANSWERED_WHEN_THE_NODE_HAS_COME,
     held_for_node::ROLLOUT_DOES_NOT_LOSE_A_REQUEST_THAT_WAITS_FOR_A_NODE,
