@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     driver::{Driver, LONGEST_PAUSE, Step},
     guard::Guarded,
-    health::KindHealth,
+    health::{KindHealth, WatchHealth},
     listed::Listed,
     namespaces::Namespaces,
     sink::Sink,
@@ -201,7 +201,7 @@ impl<S> FeedTask<S> {
                         watch.stop.cancel();
                         // Awaited, so that it applies nothing after the reset. A panic has been logged by the hook.
                         drop(watch.task.await);
-                        self.sink.reset(Some(&namespace), &Listed::default());
+                        self.forget::<K>(&namespace);
                     }
                 }
                 for namespace in wanted.iter() {
@@ -216,6 +216,23 @@ impl<S> FeedTask<S> {
                 // The set is fixed.
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Tells the sink that a namespace has left. A panic in it, which the hook has logged, must not end the following of all
+    /// others.
+    fn forget<K>(&self, namespace: &str)
+    where
+        K: Watched,
+        S: Sink<K>,
+    {
+        let reset = || self.sink.reset(Some(namespace), &Listed::default());
+        if catch_unwind(AssertUnwindSafe(reset)).is_err() {
+            tracing::error!(
+                kind = self.feed.name,
+                namespace,
+                "a panic while a namespace's objects were taken away: some may be left"
+            );
         }
     }
 
@@ -265,17 +282,20 @@ impl<S> FeedTask<S> {
                 self.feed.labels.as_deref(),
                 self.feed.fields.as_deref(),
             );
-            let run = AssertUnwindSafe(driver.run(events, |step| start.take(step)));
-            // The hook has logged the panic.
-            if run.catch_unwind().await.is_err() {
-                health.watch.fails(Trouble {
-                    reason: Reason::Failed,
-                    text: "a panic while an object was taken over (see the log); all are listed anew"
-                        .to_owned(),
-                });
-                sleep(LONGEST_PAUSE).await;
-            }
+            survive(&health.watch, driver.run(events, |step| start.take(step))).await;
         }
+    }
+}
+
+/// Lets a watch run until it has to be begun anew, also where that is a panic in its sink: after a pause.
+pub(crate) async fn survive(health: &WatchHealth, run: impl Future<Output = ()>) {
+    // The hook has logged the panic.
+    if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+        health.fails(Trouble {
+            reason: Reason::Failed,
+            text: "a panic while an object was taken over (see the log); all are listed anew".to_owned(),
+        });
+        sleep(LONGEST_PAUSE).await;
     }
 }
 
@@ -316,7 +336,7 @@ impl Start<'_> {
 /// A watch in its kind's health, for as long as it runs.
 pub(crate) struct Registered {
     kind: Arc<KindHealth>,
-    pub(crate) watch: Arc<crate::health::WatchHealth>,
+    pub(crate) watch: Arc<WatchHealth>,
 }
 
 impl Registered {

@@ -246,20 +246,41 @@ impl Election {
 
     /// Gives the Lease back, so that another need not wait for it to run out. Best effort.
     async fn release(&self, lease: &Lease) {
+        let write = async {
+            match self.write_released(lease).await {
+                // A renewal was under way when the shutdown came, or somebody put a label on it.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    match self.api.get_opt(&self.config.name).await? {
+                        Some(current) if holder(&current) == Some(&*self.config.identity) => {
+                            self.write_released(&current).await
+                        }
+                        // Another holds it already, or there is none: nothing to give back.
+                        _ => Ok(()),
+                    }
+                }
+                written => written,
+            }
+        };
+        match timeout_at(Instant::now() + self.config.retry_period, write).await {
+            Ok(Ok(())) => tracing::info!(lease = self.config.name, "leadership given back"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.config.name, error = %chain(&error), "lease not given back");
+            }
+            Err(_elapsed) => tracing::warn!(lease = self.config.name, "lease not given back in time"),
+        }
+    }
+
+    async fn write_released(&self, lease: &Lease) -> Result<(), kube::Error> {
         let mut released = lease.clone();
         let spec = released.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         let parameters = PostParams::default();
-        let write = self.api.replace(&self.config.name, &parameters, &released);
-        match timeout_at(Instant::now() + self.config.retry_period, write).await {
-            Ok(Ok(_)) => tracing::info!(lease = self.config.name, "leadership given back"),
-            Ok(Err(error)) => {
-                tracing::warn!(lease = self.config.name, error = %chain(&error), "lease not given back");
-            }
-            Err(_elapsed) => tracing::warn!(lease = self.config.name, "lease not given back in time"),
-        }
+        self.api
+            .replace(&self.config.name, &parameters, &released)
+            .await
+            .map(drop)
     }
 
     /// The Lease as this process holds it, with everything else as it was.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     Listed, Sink,
     driver::Driver,
-    feed::{Registered, resource},
+    feed::{Registered, resource, survive},
     health::KindHealth,
     transport,
 };
@@ -125,6 +125,6 @@ pub(crate) async fn watch_selected(
     };
     loop {
         let events = transport::events(api.clone(), Some(&selector), None);
-        driver.run(events, |_| {}).await;
+        survive(&health.watch, driver.run(events, |_| {})).await;
     }
 }

@@ -113,6 +113,34 @@ async fn a_leader_that_stops_gives_the_lease_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_somebody_has_labelled_is_given_back_too() {
+    let server = server().await;
+    let mut first = Candidate::start(&server, "first");
+    first.leads().await;
+    let mut second = Candidate::start(&server, "second");
+    pass(Duration::from_secs(5)).await;
+    let mut labelled: Lease = server.get(NAMESPACE, NAME).expect("the lease");
+    labelled.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
+    server.apply(&labelled);
+    first.stop().await;
+    let begun = Instant::now();
+    second.leads().await;
+    assert!(begun.elapsed() <= Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_told_to_stop_after_another_took_over_takes_nothing_away() {
+    let server = server().await;
+    let mut first = Candidate::start(&server, "first");
+    first.leads().await;
+    let mut taken: Lease = server.get(NAMESPACE, NAME).expect("the lease");
+    taken.spec.as_mut().unwrap().holder_identity = Some("other".to_owned());
+    server.apply(&taken);
+    first.stop().await;
+    assert_eq!(lease(&server).holder_identity.as_deref(), Some("other"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_cannot_renew_has_stopped_before_the_next_begins() {
     let server = server().await;
     let mut first = Candidate::start(&server, "first");

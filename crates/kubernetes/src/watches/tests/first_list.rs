@@ -120,3 +120,48 @@ async fn a_sink_that_panics_is_told_of_everything_anew_and_waited_for() {
         eventually("it goes on", SOON, || sink.count() == 2).await;
     }
 }
+
+/// Panics when a namespace leaves.
+struct Forgetless(Arc<Recorder<ConfigMap>>);
+
+impl Sink<ConfigMap> for Forgetless {
+    fn apply(&self, object: ConfigMap) {
+        self.0.apply(object);
+    }
+
+    fn delete(&self, namespace: &str, name: &str) {
+        Sink::<ConfigMap>::delete(&self.0, namespace, name);
+    }
+
+    fn reset(&self, within: Option<&str>, listed: &Listed) {
+        assert_ne!(listed, &Listed::default(), "on purpose");
+        Sink::<ConfigMap>::reset(&self.0, within, listed);
+    }
+
+    fn count(&self) -> usize {
+        Sink::<ConfigMap>::count(&self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_panics_when_a_namespace_leaves_is_told_of_others_that_come() {
+    let api = FakeApiServer::start().await;
+    for namespace in ["a", "b"] {
+        apply(&api, namespace, "x", "1");
+    }
+    label(&api, "a", "yes");
+    let mut process = Process::start(&api, &Scope::Selector("tenant=yes".to_owned()));
+    let sink = Recorder::new(|_: &ConfigMap| String::new());
+    process
+        .watches
+        .feed(Feed::required("ConfigMap"), Forgetless(Arc::clone(&sink)));
+    process.synced().await;
+    label(&api, "a", "no");
+    api.eventually("its watch is closed", |api| api.open_watches("configmaps") == 0)
+        .await;
+    label(&api, "b", "yes");
+    eventually("the other is served", SOON, || {
+        sink.seen().contains(&"b/x=".to_owned())
+    })
+    .await;
+}
