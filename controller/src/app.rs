@@ -69,6 +69,8 @@ impl App {
         let (phase, _) = phase::channel();
         let phase = Arc::new(phase);
         let readiness = Readiness::new();
+        // Until those that hold it back for a reason are all there.
+        let starting = readiness.block("start");
         let metrics = Metrics::new();
         let (shutdown, stop_server) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, server_task) = (TaskTracker::new(), TaskTracker::new());
@@ -148,6 +150,7 @@ impl App {
             }
             watches.stop().await;
         });
+        drop(starting);
         tracing::info!(%addr, "controller listening");
         Ok(app)
     }

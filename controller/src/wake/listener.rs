@@ -6,10 +6,8 @@ use rouse_daemon::chain::chain;
 use rouse_kubernetes::peers::Addresses;
 use rouse_load::{Pauses, ReportSink};
 use rouse_proto::load::LoadReport;
-use tokio::{
-    task::{AbortHandle, JoinSet},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::demand::{ReportError, SharedDemand};
 
@@ -19,28 +17,24 @@ const RETENTION: Duration = Duration::from_secs(10);
 
 /// Listens to all on the list as it changes. Does not end; dropped, the listeners end.
 pub(crate) async fn listen_to_all(mut interceptors: Addresses, demand: SharedDemand) {
-    let mut tasks = JoinSet::new();
-    let mut listening: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
+    let mut listening: BTreeMap<SocketAddr, AbortOnDropHandle<()>> = BTreeMap::new();
     loop {
         let listed = interceptors.borrow_and_update().clone();
         if let Some(listed) = listed {
-            listening.retain(|addr, task| {
-                let stays = listed.contains(addr);
-                if !stays {
-                    // Draining interceptors are on the list to their end: this one is gone.
-                    task.abort();
-                    demand.forget(*addr);
-                }
-                stays
-            });
+            // Draining interceptors are on the list to their end: these are gone.
+            for (addr, listener) in listening.extract_if(.., |addr, _| !listed.contains(addr)) {
+                listener.abort();
+                // Its last report may be on its way to the demand on another thread: forgotten before that, it would stand
+                // for ever.
+                drop(listener.await);
+                demand.forget(addr);
+            }
             for addr in listed.iter() {
                 listening
                     .entry(*addr)
-                    .or_insert_with(|| tasks.spawn(listen(*addr, demand.clone())));
+                    .or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(listen(*addr, demand.clone()))));
             }
         }
-        // Of those that were told to end, so that the set does not grow.
-        while tasks.try_join_next().is_some() {}
         if interceptors.changed().await.is_err() {
             // Nobody will say anything new.
             std::future::pending::<()>().await;
