@@ -5,6 +5,7 @@ mod application_nodes;
 mod applications;
 mod behind_gateway;
 mod beside_cron;
+mod beside_prometheus;
 mod cleanup;
 mod cleanup_keda;
 mod cold_start_script;
@@ -113,6 +114,7 @@ pub const ALL: &[Case] = &[
     addon::legacy::INTERNAL_SERVICE,
     addon::legacy::SKIP_SCALED_OBJECT_CREATION,
     beside_cron::HTTP_TRIGGER_BESIDE_CRON,
+    beside_prometheus::HTTP_TRIGGER_BESIDE_PROMETHEUS,
     two_replicas::COUNTS_OF_TWO_INTERCEPTORS_ADD_UP,
     two_replicas::REQUEST_HELD_AT_TWO_INTERCEPTORS_WAKES_ONCE,
     two_replicas::COUNTS_GO_ON_WITHOUT_ONE_SCALER,
