@@ -56,17 +56,15 @@ async fn http_trigger_beside_cron(trial: &mut Trial) -> anyhow::Result<()> {
     set_up(trial, &window).await?;
     let proxy = reach_proxy(&cluster).await?;
 
-    replicas_stay(
-        &cluster,
-        deployment,
-        0..=0,
-        window
-            .until(Duration::ZERO)
-            .saturating_sub(Duration::from_secs(1)),
-    )
-    .await?;
+    let asleep = async |before: u64| {
+        let left = window.until(Duration::ZERO);
+        let duration = left.saturating_sub(Duration::from_secs(before));
+        replicas_stay(&cluster, deployment, 0..=0, duration).await
+    };
+    asleep(12).await?;
     trial.evidence.note("Before the window:");
     triggers::show(trial, NAMESPACE, NAME).await?;
+    asleep(1).await?;
 
     let opening = window.until(Duration::ZERO) + SCALED_BOUND;
     cluster.wait_for_replicas(NAMESPACE, NAME, 2, opening).await?;
@@ -177,9 +175,9 @@ async fn in_flight(cluster: &Cluster) -> anyhow::Result<u64> {
 
 fn tell(trial: &mut Trial, window: &Window, replicas: i32, what: &str) {
     let seconds = window.opens.elapsed().as_secs();
-    trial.step(&format!("{replicas} replicas: {what}"));
+    trial.step(&format!("replicas {replicas}: {what}"));
     trial.evidence.note(format_args!(
-        "**{seconds} s after the window opened, {replicas} replicas: {what}.**"
+        "**{seconds} s after the window opened, replicas {replicas}: {what}.**"
     ));
 }
 

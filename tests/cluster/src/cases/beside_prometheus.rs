@@ -272,8 +272,8 @@ async fn asleep(trial: &mut Trial, queries: &Reach) -> anyhow::Result<()> {
     tell(trial, "All are idle:");
     look(trial, queries).await?;
     trial.evidence.note(format_args!(
-        "Scaled to zero {:.0} s after the last request: until then the rate over 30 s had not fallen, and `cooldownPeriod` \
-         is {} s. Before the pods went, the percentile was NaN.",
+        "Scaled to zero {:.0} s after the last request: first the rate over 30 s has to fall, and then `cooldownPeriod`, {} s, to \
+         pass. Before the pods went, the percentile was NaN.",
         idle.as_secs_f64(),
         COOLDOWN.as_secs()
     ));
