@@ -255,12 +255,11 @@ async fn request_held_at_two_interceptors_wakes_once(trial: &mut Trial) -> anyho
             .collect();
         site.trial.evidence.note(format_args!(
             "Round {round}: answered at each interceptor: {}. Writes of a scale, as the API server counts them: {}. The Deployment's \
-             generation: {} → {}. Written last by: {}.",
+             generation: {} → {}.",
             answers.join("; "),
             after.scales() - before.scales(),
             before.generation(),
-            after.generation(),
-            after.writers().join(", ")
+            after.generation()
         ));
         after.are_one_more_than(&before)?;
     }

@@ -14,7 +14,6 @@ use crate::cluster::Cluster;
 pub(super) struct Writes {
     scales: u64,
     generation: i64,
-    writers: Vec<String>,
     /// Every other Deployment's, by namespace and name.
     other_generations: BTreeMap<(String, String), i64>,
 }
@@ -33,20 +32,16 @@ impl Writes {
             );
             let generation = metadata.generation.unwrap_or(0);
             if (key.0.as_str(), key.1.as_str()) == (namespace, name) {
-                found = Some((generation, metadata.managed_fields.unwrap_or_default()));
+                found = Some(generation);
             } else {
                 other_generations.insert(key, generation);
             }
         }
-        let (generation, managed) = found.context("the Deployment is not there")?;
-        let managed = managed
-            .into_iter()
-            .filter(|entry| entry.subresource.as_deref() == Some("scale"));
+        let generation = found.context("the Deployment is not there")?;
         let metrics = cluster.kubectl(["get", "--raw", "/metrics"]).await?;
         Ok(Self {
             scales: scales_written(&metrics)?,
             generation,
-            writers: managed.filter_map(|entry| entry.manager).collect(),
             other_generations,
         })
     }
@@ -59,11 +54,6 @@ impl Writes {
     /// The Deployment's generation, which grows with every change of what is asked for.
     pub(super) fn generation(&self) -> i64 {
         self.generation
-    }
-
-    /// Who wrote the scale that the Deployment has.
-    pub(super) fn writers(&self) -> &[String] {
-        &self.writers
     }
 
     /// Whether there was one write between two looks.
