@@ -11,6 +11,7 @@
 
 pub mod cloud;
 pub mod envoy_gateway;
+pub mod http_add_on;
 pub mod karpenter;
 mod linked;
 mod load_balancer;
@@ -50,7 +51,7 @@ impl Addons {
                 Need::Prometheus => prometheus::install(cluster, &[])
                     .await
                     .context("install Prometheus")?,
-                Need::OwnNodes | Need::Rouse => continue,
+                Need::OwnNodes | Need::Rouse | Need::AddOn => continue,
             }
             if self.cloud.is_none() {
                 self.cloud = Cloud::start(cluster)?;

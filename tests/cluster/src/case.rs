@@ -23,6 +23,8 @@ pub enum Need {
     Karpenter,
     /// Prometheus.
     Prometheus,
+    /// The programs of the KEDA HTTP Add-on, for a cluster of our own.
+    AddOn,
 }
 
 impl Need {
@@ -32,6 +34,11 @@ impl Need {
             Self::OwnNodes => {
                 let reason =
                     "it starts and stops nodes or the control plane, which needs a cluster of our own";
+                return Ok(cluster.as_own().is_none().then(|| reason.to_owned()));
+            }
+            Self::AddOn => {
+                let reason =
+                    "it installs the KEDA HTTP Add-on, whose images are made for a cluster of our own";
                 return Ok(cluster.as_own().is_none().then(|| reason.to_owned()));
             }
             Self::Rouse => ["deployment", "keda-add-ons-http-interceptor", "--namespace=keda"],
@@ -88,6 +95,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether a case that it takes has this need.
+    pub fn needs(&self, cases: &[Case], need: Need) -> bool {
+        let mut taken = cases.iter().filter(|case| self.takes(case));
+        taken.any(|case| case.needs.contains(&need))
+    }
+
     fn takes(&self, case: &Case) -> bool {
         let named = self.only.is_empty() || self.only.iter().any(|name| case.name.contains(name.as_str()));
         named && (case.smoke || !self.smoke)
@@ -252,6 +265,19 @@ mod tests {
         assert!(!both.takes(&case("request_wakes_it", false)));
         assert!(!both.takes(&case("node_is_ready", true)));
         assert!(Selection::default().takes(&case("node_is_ready", false)));
+    }
+
+    #[test]
+    fn a_selection_needs_what_its_cases_need() {
+        let mut upgrade = case("upgrade", false);
+        upgrade.needs = &[Need::AddOn];
+        let cases = [case("wake", true), upgrade];
+        assert!(Selection::default().needs(&cases, Need::AddOn));
+        let smoke = Selection {
+            smoke: true,
+            ..Selection::default()
+        };
+        assert!(!smoke.needs(&cases, Need::AddOn));
     }
 
     #[test]

@@ -161,6 +161,10 @@ fn up(places: &Places, start: &Start) -> anyhow::Result<(Runtime, Cluster)> {
 }
 
 fn test(places: &Places, start: &Start, selection: &Selection) -> anyhow::Result<ExitCode> {
+    // Before the cluster's network is entered, from which no module can be fetched.
+    if env::var_os("KUBECONFIG").is_none() && selection.needs(cases::ALL, Need::AddOn) {
+        runtime()?.block_on(Parts::provide_add_on(places))?;
+    }
     let (runtime, cluster, is_ours) = if let Some(given) = env::var_os("KUBECONFIG") {
         let runtime = runtime()?;
         let cluster = runtime.block_on(Cluster::given(places.clone(), given.into()))?;

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 
-pub use self::go::{FOLDERS, PROGRAMS};
+pub use self::go::{ADD_ON_FOLDERS, ADD_ON_PROGRAMS, FOLDERS, PROGRAMS};
 use crate::places::Places;
 
 /// The parts, present on this machine.
@@ -44,6 +44,14 @@ impl Parts {
         Ok(parts)
     }
 
+    /// The KEDA HTTP Add-on: its programs and its manifests. Apart from the rest, because few need it: cold it takes 2 to 3
+    /// minutes on two cores, cached no time.
+    pub async fn provide_add_on(places: &Places) -> anyhow::Result<Self> {
+        let mut parts = Self::none(places)?;
+        go::provide_add_on(places, &mut parts).await?;
+        Ok(parts)
+    }
+
     /// Only the programs that talk to a cluster from outside: kubectl, helm, k6. Needs no root.
     pub async fn provide_clients(places: &Places) -> anyhow::Result<Self> {
         let mut parts = Self::none(places)?;
@@ -68,7 +76,7 @@ impl Parts {
             .with_context(|| format!("no part is called {name}"))
     }
 
-    /// A folder of manifests out of a Go module, by the name in [`FOLDERS`]; under `time-zones`, a file of time zones.
+    /// A folder of manifests out of a Go module, by the name in [`FOLDERS`] or [`ADD_ON_FOLDERS`]; under `time-zones`, a file of time zones.
     pub fn folder(&self, name: &str) -> anyhow::Result<&Path> {
         self.folders
             .get(name)

@@ -144,6 +144,33 @@ pub const PROGRAMS: [Program; 11] = [
     },
 ];
 
+const ADD_ON: Program = Program {
+    name: "",
+    module: "http-add-on",
+    package: "",
+    versioned_by: "github.com/kedacore/http-add-on",
+    version_variables: &[],
+};
+
+/// The KEDA HTTP Add-on, built only for the cases that need it.
+pub const ADD_ON_PROGRAMS: [Program; 3] = [
+    Program {
+        name: "http-add-on-operator",
+        package: "github.com/kedacore/http-add-on/operator",
+        ..ADD_ON
+    },
+    Program {
+        name: "http-add-on-interceptor",
+        package: "github.com/kedacore/http-add-on/interceptor",
+        ..ADD_ON
+    },
+    Program {
+        name: "http-add-on-scaler",
+        package: "github.com/kedacore/http-add-on/scaler",
+        ..ADD_ON
+    },
+];
+
 /// A folder of manifests in a Go module.
 #[derive(Debug, Clone, Copy)]
 pub struct Folder {
@@ -192,36 +219,28 @@ pub const FOLDERS: [Folder; 5] = [
     },
 ];
 
+/// The add-on's manifests.
+pub const ADD_ON_FOLDERS: [Folder; 1] = [Folder {
+    name: "http-add-on-config",
+    module: "http-add-on",
+    source: "github.com/kedacore/http-add-on",
+    path: "config",
+}];
+
 pub(super) async fn provide(places: &Places, parts: &mut Parts) -> anyhow::Result<()> {
     let mut builder = Builder { places, go: None };
-    for program in PROGRAMS {
-        let pinned = Pinned::read(places, program.module)?;
-        let version = pinned.version(program.versioned_by)?;
-        let place = places
-            .cache()
-            .join(format!("{}-{version}-{}", program.name, pinned.key));
-        if !place.exists() {
-            builder.build(&program, version, &pinned, &place).await?;
-        }
-        parts.add_program(program.name, place, version);
-    }
-    for folder in FOLDERS {
-        let pinned = Pinned::read(places, folder.module)?;
-        let version = pinned.version(folder.source)?;
-        let place = places
-            .cache()
-            .join(format!("{}-{version}-{}", folder.name, pinned.key));
-        if !place.exists() {
-            builder.copy(&folder, &pinned, &place).await?;
-        }
-        parts.add_folder(folder.name, place);
-    }
+    builder.provide(&PROGRAMS, &FOLDERS, parts).await?;
     let place = places.cache().join("time-zones.zip");
     if !place.exists() {
         builder.copy_time_zones(&place).await?;
     }
     parts.add_folder("time-zones", place);
     Ok(())
+}
+
+pub(super) async fn provide_add_on(places: &Places, parts: &mut Parts) -> anyhow::Result<()> {
+    let mut builder = Builder { places, go: None };
+    builder.provide(&ADD_ON_PROGRAMS, &ADD_ON_FOLDERS, parts).await
 }
 
 /// A module of `tests/cluster/parts`.
@@ -274,6 +293,40 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Builds and copies what is not in the cache.
+    async fn provide(
+        &mut self,
+        programs: &[Program],
+        folders: &[Folder],
+        parts: &mut Parts,
+    ) -> anyhow::Result<()> {
+        for program in programs {
+            let pinned = Pinned::read(self.places, program.module)?;
+            let version = pinned.version(program.versioned_by)?;
+            let place = self
+                .places
+                .cache()
+                .join(format!("{}-{version}-{}", program.name, pinned.key));
+            if !place.exists() {
+                self.build(program, version, &pinned, &place).await?;
+            }
+            parts.add_program(program.name, place, version);
+        }
+        for folder in folders {
+            let pinned = Pinned::read(self.places, folder.module)?;
+            let version = pinned.version(folder.source)?;
+            let place = self
+                .places
+                .cache()
+                .join(format!("{}-{version}-{}", folder.name, pinned.key));
+            if !place.exists() {
+                self.copy(folder, &pinned, &place).await?;
+            }
+            parts.add_folder(folder.name, place);
+        }
+        Ok(())
+    }
+
     async fn build(
         &mut self,
         program: &Program,
@@ -386,9 +439,11 @@ mod tests {
     #[test]
     fn every_program_and_folder_is_pinned() {
         let places = Places::find("test").unwrap();
-        let programs = PROGRAMS.map(|program| (program.module, program.versioned_by));
-        let folders = FOLDERS.map(|folder| (folder.module, folder.source));
-        for (module, source) in programs.into_iter().chain(folders) {
+        let programs = PROGRAMS.into_iter().chain(ADD_ON_PROGRAMS);
+        let programs = programs.map(|program| (program.module, program.versioned_by));
+        let folders = FOLDERS.into_iter().chain(ADD_ON_FOLDERS);
+        let folders = folders.map(|folder| (folder.module, folder.source));
+        for (module, source) in programs.chain(folders) {
             let pinned = Pinned::read(&places, module).unwrap();
             assert!(
                 pinned.version(source).unwrap().starts_with('v'),
