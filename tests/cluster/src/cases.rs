@@ -24,6 +24,7 @@ mod keda;
 mod late_listener;
 mod lost_interceptor;
 mod lost_node;
+mod migrate;
 mod missing_gateway_api;
 mod missing_keda;
 mod mixed_traffic;
@@ -133,4 +134,6 @@ pub const ALL: &[Case] = &[
     missing_keda::WITHOUT_KEDA_IT_IS_TOLD_AND_REQUESTS_ARE_ANSWERED,
     cleanup_keda::CLEANUP_IN_WHOLE,
     cleanup_keda::CLEANUP_KEDA_FIRST,
+    migrate::ADD_ON_UPGRADED_IN_PLACE_LOSES_NOTHING,
+    migrate::ADD_ON_REPLACED_BY_A_RELEASE_OF_ITS_OWN_KEEPS_OBJECTS,
 ];
