@@ -1,4 +1,4 @@
-//! The few settings of the machine itself that a kubelet changes, kept and put back.
+//! The few settings of the machine itself that a kubelet changes, or that several of them need, kept and put back.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -6,8 +6,9 @@ use anyhow::Context as _;
 
 use crate::places::Places;
 
-/// The kernel's settings that every kubelet makes as it starts. They are not part of any namespace.
-const SETTINGS: [&str; 5] = [
+/// The kernel's settings that every kubelet makes as it starts, and [`WATCHERS`]. They are not part of any namespace.
+const SETTINGS: [&str; 6] = [
+    WATCHERS,
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
     "kernel/panic",
@@ -15,7 +16,12 @@ const SETTINGS: [&str; 5] = [
     "vm/overcommit_memory",
 ];
 
-/// Writes down the settings as they are.
+/// How many programs of one user may watch files. A kubelet with its containerd takes about ten; a machine allows 128, and
+/// everything here is root's.
+const WATCHERS: &str = "fs/inotify/max_user_instances";
+const ENOUGH_WATCHERS: u32 = 1024;
+
+/// Writes down the settings as they are, then makes room for kubelets.
 pub(crate) fn remember(places: &Places) -> anyhow::Result<()> {
     let settings: BTreeMap<_, _> = SETTINGS
         .into_iter()
@@ -23,7 +29,15 @@ pub(crate) fn remember(places: &Places) -> anyhow::Result<()> {
         .collect();
     let record = record(places);
     fs::write(&record, serde_json::to_string(&settings)?)
-        .with_context(|| format!("write {}", record.display()))
+        .with_context(|| format!("write {}", record.display()))?;
+    let watchers = settings
+        .get(WATCHERS)
+        .and_then(|value| value.trim().parse::<u32>().ok());
+    if watchers.is_some_and(|watchers| watchers < ENOUGH_WATCHERS) {
+        let file = file(WATCHERS);
+        fs::write(&file, ENOUGH_WATCHERS.to_string()).with_context(|| format!("write {file}"))?;
+    }
+    Ok(())
 }
 
 /// Puts the settings back.
