@@ -93,6 +93,9 @@ async fn gateway_api_later(trial: &mut Trial) -> anyhow::Result<()> {
     rouse_pods::wait_for_readyz(trial, &controllers, "ready", true).await?;
 
     trial.step("the Gateway API is installed");
+    trial
+        .evidence
+        .note("The Gateway API and Envoy Gateway are installed.");
     let installed = Timestamp::now();
     envoy_gateway::install(&cluster).await?;
     // None where a case before has made one.

@@ -55,6 +55,9 @@ async fn without_keda(trial: &mut Trial) -> anyhow::Result<()> {
     site.answered_by(EARLY, &early_host, "/", &[]).await?;
 
     site.trial.step("KEDA is taken away");
+    site.trial
+        .evidence
+        .note("KEDA is deleted: its definitions first, then everything else.");
     site.trial.put_back_at_end(Shared::Keda);
     // Its chart has a ScaledObject for the interceptors, which goes with the definition.
     site.trial.put_back_at_end(Shared::Rouse);
@@ -109,6 +112,7 @@ async fn without_keda(trial: &mut Trial) -> anyhow::Result<()> {
     site.trial.kubectl("get pods --namespace=keda").await?;
 
     site.trial.step("KEDA is installed");
+    site.trial.evidence.note("KEDA is installed.");
     keda::put_back(&cluster, BOUND).await?;
     for name in [EARLY, LATE] {
         site.ready(objects::HTTP_SCALED_OBJECT, name).await?;

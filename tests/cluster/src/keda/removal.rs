@@ -62,6 +62,18 @@ pub async fn as_release(cluster: &Cluster) -> anyhow::Result<()> {
         "KEDA's manifests would be taken for templates"
     );
     fs::write(templates.join("keda.yaml"), manifests).context("write KEDA's manifests")?;
+    // Of an installation that was cut short, with which Helm would refuse another.
+    let remembered = format!("--selector=owner=helm,name={RELEASE}");
+    let forget = [
+        "delete",
+        "secrets",
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+    ];
+    cluster
+        .kubectl(forget.into_iter().chain([remembered.as_str()]))
+        .await?;
     let chart = chart.display().to_string();
     let install = ["upgrade", "--install", RELEASE, &chart, "--namespace", NAMESPACE];
     let take_over = ["--take-ownership", "--force-conflicts"];
