@@ -108,7 +108,7 @@ case!(
 
 async fn run(trial: &mut Trial, group: &'static Group) -> anyhow::Result<()> {
     let apps = (group.apps)();
-    let (there, here) = open(trial, group.namespace, &apps).await?;
+    let (there, here) = Box::pin(open(trial, group.namespace, &apps)).await?;
     let (there_saw, here_saw) = tokio::try_join!(play(&there, group.scenes), play(&here, group.scenes))
         .map_err(|error| {
             let said = here.said().unwrap_or_default();
@@ -125,7 +125,7 @@ async fn run(trial: &mut Trial, group: &'static Group) -> anyhow::Result<()> {
 /// Both places, with the applications' objects, their routes served.
 async fn open(trial: &mut Trial, namespace: &str, apps: &[App]) -> anyhow::Result<(Place, Place)> {
     let manifests: Vec<_> = apps.iter().flat_map(|app| app.objects(namespace)).collect();
-    let there = OnCluster::open(trial, namespace, apps, &manifests).await?;
+    let there = Box::pin(OnCluster::open(trial, namespace, apps, &manifests)).await?;
     let here = Local::start(trial.cluster(), namespace, apps, &manifests)
         .await
         .context("rouse local")?;

@@ -1,11 +1,6 @@
 //! The cluster as a place: a namespace, the way to the interceptors, and a look at each Deployment's replicas.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
@@ -13,6 +8,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
@@ -41,7 +37,7 @@ pub(super) fn as_written(apps: &[App]) -> Scaled {
 
 /// Notes that an application is scaled to a number, if it is another than before.
 pub(super) fn note(scaled: &Scaled, app: &str, replicas: u32) {
-    let mut scaled = scaled.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut scaled = scaled.lock();
     if let Some(numbers) = scaled.get_mut(app)
         && numbers.last() != Some(&replicas)
     {
@@ -51,7 +47,7 @@ pub(super) fn note(scaled: &Scaled, app: &str, replicas: u32) {
 
 /// What an application was scaled to so far.
 pub(super) fn noted(scaled: &Scaled, app: &str) -> Vec<u32> {
-    let scaled = scaled.lock().unwrap_or_else(PoisonError::into_inner);
+    let scaled = scaled.lock();
     scaled.get(app).cloned().unwrap_or_default()
 }
 

@@ -11,7 +11,7 @@ use super::{
     Group, Scene,
     manifests::App,
     place::Place,
-    request::{Http2, fields, get, seen_fields, send, text, told, verdict, within},
+    request::{Http2, fields, get, nothing, seen_fields, send, text, told, verdict, within},
     sights::Sights,
 };
 
@@ -231,7 +231,7 @@ async fn bodies(place: &Place, sights: &mut Sights) -> anyhow::Result<()> {
 async fn http2(place: &Place, sights: &mut Sights) -> anyhow::Result<()> {
     let http2 = Http2::connect(place).await?;
     let answer = http2
-        .send(Method::GET, "get.test", "/headers", &[], Default::default())
+        .send(Method::GET, "get.test", "/headers", &[], nothing())
         .await?;
     sights.saw(
         "status",

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future::join_all};
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet, time::Instant};
 
@@ -12,7 +12,7 @@ use super::{
     Group, Scene,
     manifests::App,
     place::Place,
-    request::{Http2, fields, get, send, text, told, verdict, within},
+    request::{Http2, fields, get, nothing, send, text, told, verdict, within},
     sights::Sights,
 };
 use crate::wait;
@@ -74,7 +74,7 @@ fn apps() -> Vec<App> {
     vec![
         App::new(
             "never",
-            json!({ "hosts": ["never.test"], "timeouts": { "conditionWait": "3s" } }),
+            json!({ "hosts": ["never.test"], "timeouts": { "conditionWait": "10s" } }),
         )
         .probed_at("/status/503"),
         App::new(
@@ -113,7 +113,7 @@ async fn readiness_timeout(place: &Place, sights: &mut Sights) -> anyhow::Result
         tokio::try_join!(
             get(place, "never.test", "/"),
             send(place, Method::POST, "never.test", "/echo", &[], "body"),
-            http2.send(Method::POST, "never.test", "/a.B/C", &grpc, Default::default()),
+            http2.send(Method::POST, "never.test", "/a.B/C", &grpc, nothing()),
         )
     });
     let counted = tokio::select! {
@@ -126,9 +126,9 @@ async fn readiness_timeout(place: &Place, sights: &mut Sights) -> anyhow::Result
     sights.saw("its body", text(b"Gateway Timeout\n"), text(&answer.body));
     sights.saw_alike("its header", fields(&answer.headers));
     sights.saw(
-        "its time, with conditionWait: 3s",
-        "3 to 8 s",
-        within(answer.total, 3, 8),
+        "its time, with conditionWait: 10s",
+        "10 to 20 s",
+        within(answer.total, 10, 20),
     );
     sights.saw("POST", "504, rouse-error: readiness_timeout", verdict(&post));
     sights.saw(
@@ -196,7 +196,7 @@ async fn pending_limit(place: &Place, sights: &mut Sights) -> anyhow::Result<()>
         for _ in 0..STREAMS {
             let http2 = Arc::clone(&http2);
             requests.spawn(async move {
-                let none = ("", HeaderMap::new());
+                let none = nothing();
                 http2.send(Method::GET, "full.test", "/", &[], none).await
             });
             sent += 1;
@@ -219,7 +219,7 @@ async fn pending_limit(place: &Place, sights: &mut Sights) -> anyhow::Result<()>
     let most = place.most_queued("full").await?;
     sights.saw("held by an interceptor that is full", MOST_PENDING, most);
     let started = Instant::now();
-    let none = ("", HeaderMap::new());
+    let none = nothing();
     let one_more = full.send(Method::GET, "full.test", "/", &[], none).await?;
     sights.saw(
         "one more",

@@ -6,11 +6,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{
@@ -256,7 +257,7 @@ async fn follow(output: impl AsyncRead + Unpin, lines: Lines, scaled: Option<(Sc
         {
             note(scaled, app, replicas);
         }
-        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        lines.lock().push(line);
     }
 }
 
@@ -280,7 +281,7 @@ fn address(said: &[String], label: &str) -> Option<SocketAddr> {
 }
 
 fn copy(lines: &Lines) -> Vec<String> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lines.lock().clone()
 }
 
 fn children(pid: u32) -> Vec<u32> {

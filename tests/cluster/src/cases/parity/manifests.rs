@@ -17,7 +17,7 @@ pub(super) struct App {
     pub(super) replicas: u32,
     probe: Option<&'static str>,
     arguments: &'static [&'static str],
-    app_protocol: Option<&'static str>,
+    protocol: Option<&'static str>,
     route: Option<Value>,
 }
 
@@ -30,7 +30,7 @@ impl App {
             replicas: 0,
             probe: Some("/readyz"),
             arguments: &[],
-            app_protocol: None,
+            protocol: None,
             route: Some(route),
         }
     }
@@ -68,9 +68,9 @@ impl App {
     }
 
     /// Whose Service names this protocol.
-    pub(super) fn speaking(self, app_protocol: &'static str) -> Self {
+    pub(super) fn speaking(self, protocol: &'static str) -> Self {
         Self {
-            app_protocol: Some(app_protocol),
+            protocol: Some(protocol),
             ..self
         }
     }
@@ -137,7 +137,7 @@ impl App {
 
     fn port(&self) -> Value {
         let mut port = json!({ "port": PORT, "targetPort": 9898 });
-        if let (Some(port), Some(protocol)) = (port.as_object_mut(), self.app_protocol) {
+        if let (Some(port), Some(protocol)) = (port.as_object_mut(), self.protocol) {
             port.insert("appProtocol".to_owned(), json!(protocol));
         }
         port

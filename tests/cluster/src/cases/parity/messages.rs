@@ -90,7 +90,9 @@ fn slips() -> Vec<Slip> {
             "min-above-max",
             Said::Invalid,
             "Invalid: spec.replicas: min (3) must not be above max (2)",
-            |objects| set(objects, "/spec/replicas", json!({ "min": 3, "max": 2 })),
+            |objects| {
+                set(objects, "/spec/replicas", json!({ "min": 3, "max": 2 }));
+            },
         ),
         slip(
             "both metrics",
@@ -106,28 +108,34 @@ fn slips() -> Vec<Slip> {
             },
         ),
         slip("a host that is none", "bad-host", Said::Invalid, "", |objects| {
-            set(objects, "/spec/hosts", json!(["no host"]))
+            set(objects, "/spec/hosts", json!(["no host"]));
         }),
         slip(
             "a Service that is not there",
             "no-service",
             Said::TargetNotFound,
             "ServiceNotFound: there is no Service gone in namespace parity-messages",
-            |objects| set(objects, "/spec/scaleTargetRef/service", json!("gone")),
+            |objects| {
+                set(objects, "/spec/scaleTargetRef/service", json!("gone"));
+            },
         ),
         slip(
             "a port that the Service does not have",
             "other-port",
             Said::TargetNotFound,
             "PortNotFound: Service other-port has no TCP port 8001, but 8000",
-            |objects| set(objects, "/spec/scaleTargetRef/port", json!(8001)),
+            |objects| {
+                set(objects, "/spec/scaleTargetRef/port", json!(8001));
+            },
         ),
         slip(
             "a Deployment that is not there",
             "no-workload",
             Said::TargetNotFound,
             "WorkloadNotFound: there is no Deployment gone in namespace parity-messages",
-            |objects| set(objects, "/spec/scaleTargetRef/name", json!("gone")),
+            |objects| {
+                set(objects, "/spec/scaleTargetRef/name", json!("gone"));
+            },
         ),
         same_match(),
         other_namespace(),

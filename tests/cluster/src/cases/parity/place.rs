@@ -15,19 +15,19 @@ pub(super) struct Place {
 }
 
 pub(super) enum Kind {
-    Cluster(OnCluster),
-    Local(Local),
+    Cluster(Box<OnCluster>),
+    Local(Box<Local>),
 }
 
 impl From<OnCluster> for Kind {
     fn from(place: OnCluster) -> Self {
-        Self::Cluster(place)
+        Self::Cluster(Box::new(place))
     }
 }
 
 impl From<Local> for Kind {
     fn from(place: Local) -> Self {
-        Self::Local(place)
+        Self::Local(Box::new(place))
     }
 }
 

@@ -83,6 +83,11 @@ pub(super) struct Http2 {
     _connection: AbortOnDropHandle<()>,
 }
 
+/// No body, and no trailers.
+pub(super) fn nothing() -> (&'static str, HeaderMap) {
+    ("", HeaderMap::new())
+}
+
 /// An answer by HTTP/2, with its trailers.
 #[derive(Debug)]
 pub(super) struct Answer2 {

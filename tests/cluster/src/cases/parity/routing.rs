@@ -7,7 +7,7 @@ use super::{
     Group, Scene,
     manifests::App,
     place::Place,
-    request::{Http2, fields, get, raw, send, text, told, verdict},
+    request::{Http2, fields, get, nothing, raw, send, text, told, verdict},
     sights::Sights,
 };
 use crate::cases::addon::site::told_name;
@@ -81,7 +81,7 @@ async fn no_route(place: &Place, sights: &mut Sights) -> anyhow::Result<()> {
     sights.saw_alike("its header", fields(&answer.headers));
     let http2 = Http2::connect(place).await?;
     let answer = http2
-        .send("GET".try_into()?, "nobody.test", "/", &[], Default::default())
+        .send("GET".try_into()?, "nobody.test", "/", &[], nothing())
         .await?;
     sights.saw(
         "GET by HTTP/2",
@@ -90,13 +90,7 @@ async fn no_route(place: &Place, sights: &mut Sights) -> anyhow::Result<()> {
     );
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
     let answer = http2
-        .send(
-            "POST".try_into()?,
-            "nobody.test",
-            "/a.B/C",
-            &grpc,
-            Default::default(),
-        )
+        .send("POST".try_into()?, "nobody.test", "/a.B/C", &grpc, nothing())
         .await?;
     sights.saw(
         "a gRPC call",
@@ -107,12 +101,11 @@ async fn no_route(place: &Place, sights: &mut Sights) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Host, path, header, and who is to answer.
+type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// Who answers each of these, or what is said where nobody does.
-async fn answered_by(
-    place: &Place,
-    sights: &mut Sights,
-    requests: &[(&str, &str, &[(&str, &str)], &str)],
-) -> anyhow::Result<()> {
+async fn answered_by(place: &Place, sights: &mut Sights, requests: &[Asked<'_>]) -> anyhow::Result<()> {
     for (host, path, headers, expected) in requests {
         let answer = send(place, "GET".try_into()?, host, path, headers, "").await?;
         let seen = told_name(&answer).or_else(|| echoing(&answer));

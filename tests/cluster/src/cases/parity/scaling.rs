@@ -139,7 +139,7 @@ async fn zero_to_three(place: &Place, sights: &mut Sights) -> anyhow::Result<()>
     });
     let (scaled, clients) = tokio::select! {
         both = async { tokio::join!(scaled_out, join_all(clients)) } => both,
-        () = sleep(SCALED_OUT + Duration::from_secs(60)) => anyhow::bail!("the load does not end"),
+        () = sleep(SCALED_OUT + Duration::from_mins(1)) => anyhow::bail!("the load does not end"),
     };
     let scaled = scaled?;
     let mut lost = 0;
