@@ -48,7 +48,7 @@ async fn crashes_a_few_times(trial: &mut Trial) -> anyhow::Result<()> {
             error = crash_loop(trial) => Err(error),
         }
     };
-    let ([warm], held) = mixed_traffic::during(&cluster, [tenant], work).await?;
+    let ([warm], held) = Box::pin(mixed_traffic::during(&cluster, [tenant], work)).await?;
     trial
         .evidence
         .note(format_args!("The held request: {}", held.summary()));
@@ -107,7 +107,7 @@ async fn never_gets_ready(trial: &mut Trial) -> anyhow::Result<()> {
             .await?;
         Ok(held)
     };
-    let ([warm], held) = mixed_traffic::during(&cluster, [tenant], work).await?;
+    let ([warm], held) = Box::pin(mixed_traffic::during(&cluster, [tenant], work)).await?;
     warm.check(trial, WARM, 0)?;
     let at_the_end = held.total >= HOLD && held.total < HOLD * 2;
     anyhow::ensure!(

@@ -95,7 +95,7 @@ async fn drained_node(trial: &mut Trial) -> anyhow::Result<()> {
         let (held, _) = tokio::try_join!(held, drain)?;
         Ok(held)
     };
-    let ([reports, chatbot], held) = mixed_traffic::during(&cluster, tenants, work).await?;
+    let ([reports, chatbot], held) = Box::pin(mixed_traffic::during(&cluster, tenants, work)).await?;
     trial
         .evidence
         .note(format_args!("The held request: {}", held.summary()));
@@ -177,7 +177,7 @@ async fn drained_with_an_interceptor(trial: &mut Trial) -> anyhow::Result<()> {
         let (held, _) = tokio::try_join!(held, drain)?;
         Ok(held)
     };
-    let ([warm], held) = mixed_traffic::during(&cluster, [tenant], work).await?;
+    let ([warm], held) = Box::pin(mixed_traffic::during(&cluster, [tenant], work)).await?;
     warm.check(trial, WARM, 0)?;
     for answer in &held {
         anyhow::ensure!(answer.status == 200, "a held request: {}", answer.summary());
@@ -279,7 +279,7 @@ async fn reclaimed_node(trial: &mut Trial) -> anyhow::Result<()> {
         addons::karpenter::reclaim(&cluster, claim, NOTICE).await?;
         cluster.wait_for_available(CONSUMER.0, CONSUMER.1, BOUND).await
     };
-    let ([report], ()) = mixed_traffic::during(&cluster, [tenant], work).await?;
+    let ([report], ()) = Box::pin(mixed_traffic::during(&cluster, [tenant], work)).await?;
     report.check(trial, CONSUMER.1, MOST_TOLD)?;
     trial
         .kubectl("get nodes,nodeclaims,pods -n processing -o wide")

@@ -99,7 +99,7 @@ async fn killed(trial: &mut Trial) -> anyhow::Result<()> {
             try_join_all(methods.iter().map(|method| held(gateway, method))),
         )
     };
-    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, work).await;
+    let (flows, outcome) = Box::pin(traffic::during(&streams, AFTERWARDS, work)).await;
     let ((killed_at, held), answers) = outcome?;
     trial.evidence.note(format_args!(
         "Held when it was killed: {} requests, {held} of them by the killed one. What became of them:",
@@ -156,7 +156,7 @@ async fn rolled_out(trial: &mut Trial) -> anyhow::Result<()> {
             try_join_all(methods.iter().map(|method| held(gateway, method))),
         )
     };
-    let (flows, outcome) = traffic::during(streams.as_flattened(), AFTERWARDS, work).await;
+    let (flows, outcome) = Box::pin(traffic::during(streams.as_flattened(), AFTERWARDS, work)).await;
     let ((), answers) = outcome?;
     for (method, answer) in methods.iter().zip(&answers) {
         trial

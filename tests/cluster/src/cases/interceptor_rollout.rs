@@ -63,7 +63,7 @@ async fn rolled_out(trial: &mut Trial) -> anyhow::Result<()> {
             held(&both[1]),
         )
     };
-    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, work).await;
+    let (flows, outcome) = Box::pin(traffic::during(&streams, AFTERWARDS, work)).await;
     let ((), one, other) = outcome?;
     for answer in [one, other] {
         trial.evidence.note(format_args!("Held: {}", answer.summary()));

@@ -81,7 +81,7 @@ async fn killed(trial: &mut Trial) -> anyhow::Result<()> {
             .await?;
         Ok((killed_at?, held_by_other?, held_by_lost))
     };
-    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, fault).await;
+    let (flows, outcome) = Box::pin(traffic::during(&streams, AFTERWARDS, fault)).await;
     let (killed_at, answer, lost_answer) = outcome?;
     trial
         .evidence
@@ -155,7 +155,7 @@ async fn black_holed(trial: &mut Trial) -> anyhow::Result<()> {
         Ok(answer)
     };
     let work = async { tokio::try_join!(fault, slow, scene.held_by(lost), scene.held_by(other)) };
-    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, work).await;
+    let (flows, outcome) = Box::pin(traffic::during(&streams, AFTERWARDS, work)).await;
     let (woken, slow, by_lost, by_other) = outcome?;
     anyhow::ensure!(
         by_lost.total >= SILENT && by_other.total < SILENT,
@@ -219,7 +219,7 @@ async fn stopped(trial: &mut Trial) -> anyhow::Result<()> {
             Ok(answer)
         })
     };
-    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, held).await;
+    let (flows, outcome) = Box::pin(traffic::during(&streams, AFTERWARDS, held)).await;
     let (woken, by_lost, by_other) = outcome?;
     for (what, answer) in [
         ("Woken meanwhile", &woken),

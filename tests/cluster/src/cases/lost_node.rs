@@ -71,7 +71,7 @@ async fn with_the_only_pod(trial: &mut Trial) -> anyhow::Result<()> {
             cluster.wait_for_node(FIRST, false, BOUND).await?;
             trial.evidence.note(format_args!(
                 "Kubernetes called the node not ready {:.0} s after it was lost.",
-                (began.elapsed() - lost).as_secs_f64()
+                began.elapsed().saturating_sub(lost).as_secs_f64()
             ));
             for deployment in [WARM_DEPLOYMENT, COLD_DEPLOYMENT] {
                 application_nodes::wait_until_on(&cluster, deployment, &[SECOND]).await?;
@@ -85,7 +85,7 @@ async fn with_the_only_pod(trial: &mut Trial) -> anyhow::Result<()> {
         };
         tokio::try_join!(held, loss)
     };
-    let ([report], (held, lost)) = mixed_traffic::during(&cluster, [tenant], work).await?;
+    let ([report], (held, lost)) = Box::pin(mixed_traffic::during(&cluster, [tenant], work)).await?;
     trial
         .evidence
         .note(format_args!("The held request: {}", held.summary()));
@@ -134,12 +134,12 @@ async fn with_one_of_two_pods(trial: &mut Trial) -> anyhow::Result<()> {
         let noticed = began.elapsed();
         trial.evidence.note(format_args!(
             "Kubernetes called the node not ready {:.0} s after it was lost.",
-            (noticed - lost).as_secs_f64()
+            noticed.saturating_sub(lost).as_secs_f64()
         ));
         trial.kubectl("get pods -n lost-node -o wide").await?;
         Ok((lost, noticed))
     };
-    let ([report], (lost, noticed)) = mixed_traffic::during(&cluster, [tenant], work).await?;
+    let ([report], (lost, noticed)) = Box::pin(mixed_traffic::during(&cluster, [tenant], work)).await?;
     report.check(trial, WARM, MOST_TOLD)?;
     told_only_of_what_was_sent(&report, lost)?;
     soon_quick_again(trial, &report, lost, noticed)

@@ -97,7 +97,7 @@ async fn stalled(trial: &mut Trial) -> anyhow::Result<()> {
         };
         tokio::try_join!(fault, held)
     };
-    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, work).await;
+    let (flows, outcome) = Box::pin(traffic::during(&streams, AFTERWARDS, work)).await;
     let ((connections, known_after, silences, new, since), (held, held_until)) = outcome?;
     trial.evidence.note(format_args!(
         "{connections} connections stalled. The longest silences that the interceptors' watches told of: {:.1} s and {:.1} s. \
