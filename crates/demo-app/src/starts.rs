@@ -12,7 +12,7 @@ pub(crate) fn record(path: &Path) -> io::Result<u64> {
     let mut record = File::options().create(true).read(true).append(true).open(path)?;
     record.write_all(format!("{}\n", std::process::id()).as_bytes())?;
     record.rewind()?;
-    let mut lines = Vec::new();
-    record.read_to_end(&mut lines)?;
-    Ok(lines.iter().filter(|byte| **byte == b'\n').count() as u64)
+    let mut starts = String::new();
+    record.read_to_string(&mut starts)?;
+    Ok(starts.lines().count() as u64)
 }

@@ -6,7 +6,15 @@ use anyhow::Context as _;
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use tokio::time::{Instant, timeout};
 
-use crate::{addons::Addons, cluster::Cluster, command, evidence::Evidence, say::say, trial::Trial};
+use crate::{
+    addons::Addons,
+    cluster::Cluster,
+    command,
+    evidence::Evidence,
+    report::{FAIL, OK, Report, SKIP},
+    say::say,
+    trial::Trial,
+};
 
 const CLEAN_UP_BOUND: Duration = Duration::from_mins(5);
 
@@ -88,6 +96,8 @@ pub struct Selection {
     pub smoke: bool,
     /// Only those whose names contain one of these.
     pub only: Vec<String>,
+    /// Only the one of this name.
+    pub exactly: Option<String>,
     /// The directory of the evidence; none is written without one.
     pub evidence: Option<PathBuf>,
     /// The directory in which a failed case leaves the state of the cluster.
@@ -101,9 +111,16 @@ impl Selection {
         taken.any(|case| case.needs.contains(&need))
     }
 
-    fn takes(&self, case: &Case) -> bool {
+    /// Whether every case is taken.
+    pub fn is_whole(&self) -> bool {
+        !self.smoke && self.only.is_empty() && self.exactly.is_none()
+    }
+
+    /// Whether a case is taken.
+    pub fn takes(&self, case: &Case) -> bool {
         let named = self.only.is_empty() || self.only.iter().any(|name| case.name.contains(name.as_str()));
-        named && (case.smoke || !self.smoke)
+        let meant = self.exactly.as_ref().is_none_or(|name| case.name == name);
+        named && meant && (case.smoke || !self.smoke)
     }
 }
 
@@ -117,8 +134,12 @@ pub struct Outcome {
 }
 
 /// Runs the selected cases one after the other, prints a line for each, and the sum.
-pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::default();
+pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let mut tell = |line: String| {
+        say(&line);
+        report.note(&line);
+    };
     let kubernetes = cluster
         .client()
         .apiserver_version()
@@ -128,12 +149,11 @@ pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> an
     let mut addons = Addons::default();
     for case in cases.iter().filter(|case| selection.takes(case)) {
         if let Err(error) = addons.meet(cluster, case.needs).await {
-            outcome.failed += 1;
-            say(format_args!("FAIL {}: {error:#}", case.name));
+            tell(format!("{FAIL}{}: {error:#}", case.name));
             continue;
         }
         if let Some(reason) = unmet(cluster, case).await? {
-            say(format_args!("skip {}: {reason}", case.name));
+            tell(format!("{SKIP}{}: {reason}", case.name));
             continue;
         }
         let started = Instant::now();
@@ -149,8 +169,7 @@ pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> an
         let seconds = started.elapsed().as_secs_f64();
         match result {
             Ok(()) => {
-                outcome.passed += 1;
-                say(format_args!("ok   {} ({seconds:.1} s)", case.name));
+                tell(format!("{OK}{} ({seconds:.1} s)", case.name));
                 if let Some(directory) = &selection.evidence {
                     trial
                         .evidence
@@ -158,17 +177,14 @@ pub async fn run(cluster: &Cluster, cases: &[Case], selection: &Selection) -> an
                 }
             }
             Err(error) => {
-                outcome.failed += 1;
-                say(format_args!("FAIL {} ({seconds:.1} s): {error:#}", case.name));
+                tell(format!("{FAIL}{} ({seconds:.1} s): {error:#}", case.name));
             }
         }
     }
     addons.end().await;
-    say(format_args!(
-        "{} passed, {} failed",
-        outcome.passed, outcome.failed
-    ));
-    Ok(outcome)
+    let Outcome { passed, failed } = report.outcome();
+    say(format_args!("{passed} passed, {failed} failed"));
+    Ok(report)
 }
 
 async fn unmet(cluster: &Cluster, case: &Case) -> anyhow::Result<Option<String>> {

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -10,12 +11,14 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use rouse_cluster_tests::{
     addons::Addons,
-    case::{self, Need, Selection},
+    case::{self, Need, Outcome, Selection},
     cases,
     cluster::{Cluster, OwnCluster, take_down},
+    fleet::Fleet,
     images::{Images, Program},
     parts::Parts,
     places::Places,
+    report::Report,
     room,
     say::say,
 };
@@ -53,6 +56,18 @@ struct Start {
 }
 
 impl Start {
+    /// The same as options of this program.
+    fn options(&self) -> Vec<OsString> {
+        let mut options = vec!["--image-profile".into(), (&self.image_profile).into()];
+        if self.without_rouse {
+            options.push("--without-rouse".into());
+        }
+        if let Some(program) = &self.program {
+            options.extend(["--program".into(), program.into()]);
+        }
+        options
+    }
+
     fn program(&self) -> Program {
         match &self.program {
             Some(file) => Program::File(file.clone()),
@@ -75,6 +90,12 @@ enum Task {
         /// Only those whose names contain this; may be given several times.
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
+        /// Only the one of this name.
+        #[arg(long, value_name = "NAME", hide = true)]
+        exactly: Option<String>,
+        /// Run them on as many clusters at once, each of about 2 GiB, which are started and ended for it.
+        #[arg(long, value_name = "COUNT", default_value_t = 1)]
+        clusters: usize,
         /// List the cases and run none.
         #[arg(long)]
         list: bool,
@@ -129,15 +150,21 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Test {
             smoke,
             only,
+            exactly,
+            clusters,
             no_evidence,
             ..
         } => {
             let selection = Selection {
                 smoke,
                 only,
+                exactly,
                 evidence: (!no_evidence).then(|| places.workspace().join("docs/evidence")),
                 failures: places.cache().join("failures"),
             };
+            if clusters > 1 && env::var_os("KUBECONFIG").is_none() {
+                return test_on_several(&places, &start, &selection, clusters);
+            }
             return test(&places, &start, &selection);
         }
         Task::Down => runtime()?.block_on(take_down(&places))?,
@@ -181,11 +208,50 @@ fn test(places: &Places, start: &Start, selection: &Selection) -> anyhow::Result
     if is_ours {
         runtime.block_on(take_down(places))?;
     }
-    Ok(if outcome?.failed == 0 {
+    let report = outcome?;
+    if let Some(directory) = selection.evidence.as_ref().filter(|_| selection.is_whole()) {
+        report.write(directory, cases::ALL, "cargo xtask cluster test")?;
+    }
+    Ok(exit_code(&report))
+}
+
+fn test_on_several(
+    places: &Places,
+    start: &Start,
+    selection: &Selection,
+    size: usize,
+) -> anyhow::Result<ExitCode> {
+    let taken = cases::ALL.iter().filter(|case| selection.takes(case));
+    let fleet = Fleet {
+        name: places.name().to_owned(),
+        size,
+        options: start.options(),
+        evidence: selection.evidence.is_some(),
+    };
+    let report = runtime()?.block_on(async {
+        // Once for all: each would wait for the others to build the same.
+        let parts = Parts::provide(places).await?;
+        Images::provide(places, &parts, &start.program()).await?;
+        fleet.run(taken.copied().collect()).await
+    })?;
+    if let Some(directory) = selection.evidence.as_ref().filter(|_| selection.is_whole()) {
+        let how = format!("cargo xtask cluster test --clusters {size}");
+        report.write(directory, cases::ALL, &how)?;
+    }
+    for failure in report.failures() {
+        say(failure);
+    }
+    let Outcome { passed, failed } = report.outcome();
+    say(format_args!("{passed} passed, {failed} failed"));
+    Ok(exit_code(&report))
+}
+
+fn exit_code(report: &Report) -> ExitCode {
+    if report.outcome().failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// The cluster that is up, its network entered.
