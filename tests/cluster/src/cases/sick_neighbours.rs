@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     applications::{self, Application, Up},
+    interceptors,
     traffic::{self, Stream},
 };
 use crate::{
@@ -44,7 +45,7 @@ pub(super) const KILLED_SCALER_AND_CONTROLLER_LOSE_NOTHING: Case = Case {
     needs: &[Need::Rouse, Need::OwnNodes],
     smoke: true,
     bound: Duration::from_mins(6),
-    run: |trial| with_fault(trial, kill_scaler_and_controller).boxed_local(),
+    run: |trial| with_fault(trial, To::Service, kill_scaler_and_controller).boxed_local(),
 };
 
 async fn kill_scaler_and_controller(cluster: Cluster) -> anyhow::Result<()> {
@@ -60,7 +61,7 @@ pub(super) const RESTARTED_KEDA_OPERATOR_LOSES_NOTHING: Case = Case {
     needs: &[Need::Rouse, Need::OwnNodes],
     smoke: false,
     bound: Duration::from_mins(6),
-    run: |trial| with_fault(trial, kill_keda_operator).boxed_local(),
+    run: |trial| with_fault(trial, To::Service, kill_keda_operator).boxed_local(),
 };
 
 async fn kill_keda_operator(cluster: Cluster) -> anyhow::Result<()> {
@@ -115,11 +116,12 @@ async fn keda_gone(trial: &mut Trial) -> anyhow::Result<()> {
 pub(super) const API_SERVER_STOPPED_FOR_A_MINUTE_LOSES_NOTHING: Case = Case {
     name: "api_server_stopped_for_a_minute_loses_nothing",
     about: "The API server is stopped (SIGSTOP: connections stay open and nothing answers) for 60 s while a request is held and \
-            others flow.",
+            others flow. Those go to the interceptors' pods: when it goes on, Kubernetes takes the node for lost until its next \
+            heartbeat, no pod on it counts as ready, and a Service refuses connections.",
     needs: &[Need::Rouse, Need::OwnNodes],
     smoke: false,
     bound: Duration::from_mins(8),
-    run: |trial| with_fault(trial, stop_api_server).boxed_local(),
+    run: |trial| with_fault(trial, To::Pods, stop_api_server).boxed_local(),
 };
 
 async fn stop_api_server(cluster: Cluster) -> anyhow::Result<()> {
@@ -145,7 +147,7 @@ pub(super) const RESTARTED_ETCD_LOSES_NOTHING: Case = Case {
     needs: &[Need::Rouse, Need::OwnNodes],
     smoke: false,
     bound: Duration::from_mins(6),
-    run: |trial| with_fault(trial, restart_etcd).boxed_local(),
+    run: |trial| with_fault(trial, To::Service, restart_etcd).boxed_local(),
 };
 
 async fn restart_etcd(cluster: Cluster) -> anyhow::Result<()> {
@@ -156,8 +158,16 @@ async fn restart_etcd(cluster: Cluster) -> anyhow::Result<()> {
     control_plane::wait_until_ready(own.parts(), &control, &own.pki()).await
 }
 
+/// Where the traffic goes.
+enum To {
+    /// To the interceptors' Service.
+    Service,
+    /// To each of the interceptors.
+    Pods,
+}
+
 /// Traffic flows to one application, a request is held for another that takes a while to be ready, and then the fault comes.
-async fn with_fault<F>(trial: &mut Trial, fault: impl FnOnce(Cluster) -> F) -> anyhow::Result<()>
+async fn with_fault<F>(trial: &mut Trial, to: To, fault: impl FnOnce(Cluster) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
@@ -176,7 +186,15 @@ where
         fault(cluster.clone()).await
     };
     let both = async { tokio::try_join!(held, ill) };
-    let (flows, outcome) = traffic::during(&[traffic(proxy)], AFTERWARDS, both).await;
+    let streams = match to {
+        To::Service => vec![traffic(proxy)],
+        To::Pods => {
+            let interceptors = interceptors::both(&cluster, BOUND).await?;
+            // A pod that does not count as ready is waited for until it does.
+            Vec::from(interceptors.map(|one| traffic(one.proxy()).with_patience(BOUND)))
+        }
+    };
+    let (flows, outcome) = traffic::during(&streams, AFTERWARDS, both).await;
     let (answer, ()) = outcome?;
     trial
         .evidence
