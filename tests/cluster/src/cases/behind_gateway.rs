@@ -80,8 +80,8 @@ pub(super) async fn is_routed(cluster: &Cluster, namespace: &str, name: &str) ->
         .await
 }
 
-/// The first answer that is not the gateway's own: it knows a new route a moment after it has said so. Neither of its
-/// answers wakes anything.
+/// The first answer that is not the gateway's own: it knows a new route, and where it leads, a moment after it has said so.
+/// None of its answers wakes anything.
 pub(super) async fn first_answer(
     cluster: &Cluster,
     gateway: SocketAddr,
@@ -94,8 +94,8 @@ pub(super) async fn first_answer(
         .wait_for("the gateway sends requests on", bound, async || {
             let left = until.saturating_duration_since(Instant::now());
             let answer = http::get(gateway, host, path, left).await?;
-            let is_gateways_own =
-                matches!(answer.status.as_u16(), 404 | 500) && !answer.headers.contains_key("rouse-error");
+            let is_gateways_own = matches!(answer.status.as_u16(), 404 | 500 | 503)
+                && !answer.headers.contains_key("rouse-error");
             if is_gateways_own {
                 wait::not_yet(answer.summary())
             } else {
