@@ -207,15 +207,17 @@ impl Way {
 }
 
 impl Summary {
-    /// That the thresholds passed says nothing of requests that were to be cold and found a replica.
+    /// That the thresholds passed says nothing of requests that were to be cold and found a replica. A request just after a
+    /// wake may be called cold as well: the other interceptor hears of the replica some milliseconds later, and holds it so long.
     fn check(&self) -> anyhow::Result<()> {
         let count = |phase| self.durations.get(phase).map_or(0, |trend: &Trend| trend.count);
         anyhow::ensure!(
             self.thresholds_passed && self.errors == 0,
             "k6 passes what its summary does not: {self:?}"
         );
+        let (cold, warm) = (count("cold"), count("warm"));
         anyhow::ensure!(
-            (count("cold"), count("warm")) == (WAKES, WAKES * WARM),
+            (WAKES..=2 * WAKES).contains(&cold) && cold + warm == WAKES * (1 + WARM),
             "{WAKES} cold and {} warm requests were wanted: {self:?}",
             WAKES * WARM
         );
