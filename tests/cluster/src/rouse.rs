@@ -26,6 +26,8 @@ impl Cluster {
             "--namespace",
             NAMESPACE,
             "--create-namespace",
+            // Without values an upgrade takes those of the last release.
+            "--reset-values",
         ];
         let values = values.iter().flat_map(|value| ["--set", *value]);
         let output = self.helm(arguments.into_iter().chain(values)).await?;
