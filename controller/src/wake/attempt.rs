@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::{
     Api, Client,
     api::{DynamicObject, PostParams},
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{candidate::Candidate, pause::stops_scale_out};
 use crate::{
-    observed::{ObjectName, WorkloadKind},
+    observed::{ObjectName, Workload, WorkloadKind},
     scaled_object::{FIELD_MANAGER, ScaledObjectResource},
 };
 
@@ -89,20 +91,30 @@ impl CallError {
 ///
 /// Dropped while the write is under way, it is not known whether it was made; the next attempt sees it.
 pub(crate) async fn wake(client: &Client, candidate: &Candidate) -> Result<Outcome, CallError> {
-    for scaled_object in &candidate.scaled_objects {
-        if is_paused(client, scaled_object).await? {
-            return Ok(Outcome::Paused);
-        }
-    }
     let workload = &candidate.workload;
-    let Some(resource) = scalable(client, &workload.kind).await? else {
+    let read = async {
+        let Some(resource) = scalable(client, &workload.kind).await? else {
+            return Ok(None);
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &workload.namespace, &resource);
+        let scale = read_scale(&api, workload).await?;
+        Ok(scale.map(|scale| (api, scale)))
+    };
+    // At once: requests are held for as long as this takes.
+    let (is_paused, read) = tokio::join!(is_any_paused(client, &candidate.scaled_objects), read);
+    if is_paused? {
+        return Ok(Outcome::Paused);
+    }
+    let Some((api, mut scale)) = read? else {
         return Ok(Outcome::Missing);
     };
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &workload.namespace, &resource);
-    for _ in 0..WRITES {
-        let Some(mut scale) = found(call("read the scale", api.get_scale(&workload.name)).await)? else {
-            return Ok(Outcome::Missing);
-        };
+    for tried in 0..WRITES {
+        if tried > 0 {
+            let Some(current) = read_scale(&api, workload).await? else {
+                return Ok(Outcome::Missing);
+            };
+            scale = current;
+        }
         let spec = scale.spec.get_or_insert_default();
         // The API server leaves a zero out.
         if spec.replicas.unwrap_or(0) != 0 {
@@ -126,6 +138,16 @@ pub(crate) async fn wake(client: &Client, candidate: &Candidate) -> Result<Outco
         }
     }
     Ok(Outcome::Conflict)
+}
+
+async fn read_scale(api: &Api<DynamicObject>, workload: &Workload) -> Result<Option<Scale>, CallError> {
+    found(call("read the scale", api.get_scale(&workload.name)).await)
+}
+
+async fn is_any_paused(client: &Client, names: &[ObjectName]) -> Result<bool, CallError> {
+    let looks = names.iter().map(|name| is_paused(client, name));
+    let paused = try_join_all(looks).await?;
+    Ok(paused.contains(&true))
 }
 
 /// Asked for anew: a pause that a watch has not brought yet counts too. One that is gone stops nothing.

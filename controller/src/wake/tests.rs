@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod fallback;
+mod late;
 mod whole;
 
 /// How long KEDA has in these tests.

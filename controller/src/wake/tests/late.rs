@@ -1,0 +1,115 @@
+//! How long after the arrival of a request its workload is scaled, whatever delays the fallback. In paused time.
+
+use rouse_proto::load::LoadReport;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::*;
+use crate::wake::{
+    attempt::{self, Outcome as Woken},
+    candidate::Candidate,
+    demand::SharedDemand,
+    fallback::Fallback,
+    metrics::WakeMetrics,
+};
+
+/// KEDA's time here, as in a cluster.
+const KEDA: Duration = ENGINE_PATIENCE;
+
+/// What is neither a delay of the API server nor KEDA's time: the gap between two looks, and the tests' own steps.
+const SLACK: Duration = Duration::from_millis(200);
+
+/// A fallback that hears of held requests at once, and reaches the API server without sockets.
+struct Late {
+    world: World,
+    demand: SharedDemand,
+}
+
+impl Late {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let demand = SharedDemand::default();
+        let parts = Parts {
+            client: world.server.memory_client(),
+            ..world.parts.clone()
+        };
+        let metrics = WakeMetrics::register(&parts.metrics, &demand);
+        let shutdown = parts.shutdown.clone();
+        let fallback = Fallback::new(parts, demand.clone(), metrics, KEDA);
+        tokio::spawn(async move { shutdown.run_until_cancelled(fallback.run()).await });
+        Self { world, demand }
+    }
+
+    /// Routes with a request that is held from now on.
+    fn hold(&self, routes: Vec<RouteLoad>) -> Instant {
+        let report = LoadReport {
+            boot_id: 1,
+            full: true,
+            routes,
+            targets: ready(0),
+            ..LoadReport::default()
+        };
+        let interceptor = SocketAddr::from(([10, 0, 0, 1], 9090));
+        let taken = self.demand.report(interceptor, true, report);
+        assert_eq!(taken, Ok(()));
+        Instant::now()
+    }
+
+    /// How long after `since` the Deployment has a replica.
+    async fn woken(&self, name: &str, since: Instant) -> Duration {
+        soon_enough(async {
+            while self.replicas_of(name) == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        since.elapsed()
+    }
+
+    fn replicas_of(&self, name: &str) -> i32 {
+        let deployment: Deployment = self.world.server.get("team", name).expect("the Deployment");
+        deployment.spec.expect("a spec").replicas.unwrap_or(0)
+    }
+}
+
+async fn soon_enough<T>(wait: impl Future<Output = T>) -> T {
+    timeout(Duration::from_mins(10), wait)
+        .await
+        .expect("within minutes")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_read_is_read_at_once() {
+    let late = Late::new().await;
+    let slow = Duration::from_secs(2);
+    late.world
+        .server
+        .inject(Fault::delay(slow).verb(Verb::Get).always());
+    let since = late.hold(held(1));
+    let woken = late.woken("app", since).await;
+    assert!(woken >= KEDA + slow, "{woken:?}");
+    assert!(woken <= KEDA + slow + SLACK, "{woken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_leader_was_replaced_is_not_made_a_second_time() {
+    let late = Late::new().await;
+    // On its way when the term ends, and carried out after the next leader has read the scale.
+    let slow = Fault::delay(Duration::from_secs(3))
+        .verb(Verb::Update)
+        .on("deployments/scale");
+    late.world.server.inject(slow);
+    let next = late.world.server.memory_client();
+    let since = late.hold(held(1));
+    sleep_until(since + KEDA + Duration::from_secs(1)).await;
+    let before = late.world.server.changes().len();
+    let candidate = Candidate {
+        workload: app(),
+        scaled_objects: Vec::new(),
+    };
+    let first = attempt::wake(&next, &candidate).await;
+    assert!(matches!(first, Ok(Woken::Scaled)), "{first:?}");
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(late.replicas_of("app"), 1);
+    assert_eq!(late.world.server.changes().len() - before, 1);
+    assert_eq!(late.world.attempts("scaled"), 0);
+}
