@@ -18,11 +18,12 @@ use tokio::time::Instant;
 
 use crate::observed::Workload;
 
-/// Before the second look at a workload that needed nothing at the first; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Before the second look; it doubles with each further one. Short, because what the first has found passes: a call failed,
+/// or the workload had replicas and was being scaled in.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Between looks, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Between looks, at most, and so the longest that a workload sleeps which is scaled in while requests are held.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The routes that wait, each with its episode. Bounded by them.
 #[derive(Debug)]

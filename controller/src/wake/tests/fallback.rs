@@ -60,7 +60,7 @@ async fn nothing_is_written_where_the_interceptor_sees_an_endpoint_or_keda_acts(
     world.workload("app", 3);
     interceptor.report(vec![], ready(0));
     world
-        .eventually("KEDA's act is seen", |world| world.attempts("acted") == 1)
+        .eventually("KEDA's act is seen", |world| world.attempts("acted") > 0)
         .await;
     assert_eq!((world.replicas(), world.scale_writes()), (3, 0));
 }

@@ -91,6 +91,40 @@ async fn what_has_to_be_read_is_read_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_fails_is_repeated_soon() {
+    for code in [500, 409] {
+        let late = Late::new().await;
+        // A write that others come before is repeated at once, three times.
+        let times = if code == 409 { 3 } else { 1 };
+        let (verb, resource) = (Verb::Update, "deployments/scale");
+        late.world
+            .server
+            .inject(Fault::status(code).verb(verb).on(resource).times(times));
+        let since = late.hold(held(1));
+        let woken = late.woken("app", since).await;
+        assert!(woken >= KEDA, "{woken:?}");
+        assert!(
+            woken <= KEDA + Duration::from_secs(1) + SLACK,
+            "{code}: {woken:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_is_scaled_in_while_a_request_is_held_does_not_sleep_for_longer() {
+    // A scale-in that races the request; and one that comes when the pods have not become ready for long.
+    for (until, bound) in [(5_500, Duration::from_secs(1)), (22_000, KEDA)] {
+        let late = Late::new().await;
+        late.world.workload("app", 1);
+        let since = late.hold(held(1));
+        sleep_until(since + Duration::from_millis(until)).await;
+        late.world.workload("app", 0);
+        let asleep = late.woken("app", Instant::now()).await;
+        assert!(asleep <= bound + SLACK, "{asleep:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_whose_leader_was_replaced_is_not_made_a_second_time() {
     let late = Late::new().await;
     // On its way when the term ends, and carried out after the next leader has read the scale.
