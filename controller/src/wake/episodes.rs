@@ -38,6 +38,8 @@ struct Episode {
     /// When to look at the workload. `None` while somebody does, and when there is nothing left to do.
     look_at: Option<Instant>,
     pause: Duration,
+    /// What the last look came to, in words. Empty before the first.
+    result: String,
     /// What has been scaled in this episode.
     woken: Vec<Workload>,
 }
@@ -70,6 +72,7 @@ impl Episodes {
                     since: now,
                     look_at: Some(now + self.patience),
                     pause: FIRST_PAUSE,
+                    result: String::new(),
                     woken: Vec::new(),
                 };
                 self.open.insert(id.clone(), episode);
@@ -82,14 +85,15 @@ impl Episodes {
         self.open.values().filter_map(|episode| episode.look_at).min()
     }
 
-    /// Takes the route that has been due for longest, with the time since which it waits. Whoever takes it looks at it, and
-    /// then says how that [ended](Self::looked).
+    /// Takes the route that has been due for longest, with the time since which it waits; one that nobody has looked at before
+    /// any other. Whoever takes it looks at it, and then says how that [ended](Self::looked).
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(RouteId, Instant)> {
         let due = self.open.iter_mut().filter_map(|(id, episode)| {
             let look_at = episode.look_at?;
             (look_at <= now).then_some((look_at, id, episode))
         });
-        let (_, id, episode) = due.min_by_key(|(look_at, ..)| *look_at)?;
+        let (_, id, episode) =
+            due.min_by_key(|(look_at, _, episode)| (!episode.result.is_empty(), *look_at))?;
         episode.look_at = None;
         Some((id.clone(), episode.since))
     }
@@ -110,6 +114,19 @@ impl Episodes {
                 Some(look_at)
             }
         };
+    }
+
+    /// Notes what a look has come to, in words, and says whether that is news: the look before came to something else, or
+    /// there was none in this episode.
+    pub(crate) fn is_news(&mut self, id: &RouteId, result: &str) -> bool {
+        let Some(episode) = self.open.get_mut(id) else {
+            return true;
+        };
+        let is_news = episode.result != result;
+        if is_news {
+            result.clone_into(&mut episode.result);
+        }
+        is_news
     }
 
     /// Whether the workload has been scaled in an episode that is not over: of this route or another of the same workload.

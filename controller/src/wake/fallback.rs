@@ -1,10 +1,14 @@
 //! Looks at the workloads of routes that wait for longer than KEDA should need, while this process leads.
 //!
 //! Bounded: [`AT_ONCE`] looks at a time, and one begun in each [`GAP`], however many routes wait. A look costs the API
-//! server two reads, and one write where it is needed.
+//! server two reads at once for each workload, and one write where it is needed.
+//!
+//! A workload is scaled `patience`, one read and one write after a request is first heard to be held, and what is not scaled
+//! then is told of in the log, with the reason.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
+use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use rouse_api::{HTTPScaledObject, InterceptorRoute};
@@ -18,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attempt::{self, Outcome},
+    attempt::{self, CallError, Outcome},
     candidate::{Candidate, candidates},
     demand::SharedDemand,
     episodes::{Again, Episodes},
@@ -30,8 +34,11 @@ use crate::{
     parts::Parts,
 };
 
-/// Looks under way at a time.
-const AT_ONCE: usize = 8;
+/// Looks under way at a time. Enough that some which get no answer, or a slow API server, do not keep the others waiting.
+const AT_ONCE: usize = 32;
+
+/// Workloads of one route that are looked at at a time. Hardly a route has two.
+const WORKLOADS_AT_ONCE: usize = 4;
 
 /// Between the beginnings of two.
 const GAP: Duration = Duration::from_millis(50);
@@ -57,8 +64,9 @@ pub(crate) struct Fallback {
 struct Looked {
     id: RouteId,
     since: Instant,
+    begun: Instant,
     /// None where the term ended before.
-    outcomes: Option<Vec<(Workload, Outcome)>>,
+    outcomes: Option<Vec<(Workload, Result<Outcome, CallError>)>>,
 }
 
 impl Fallback {
@@ -119,13 +127,14 @@ impl Fallback {
             };
             let candidates = self.parts.observed.read(|observed| candidates(observed, &id));
             if candidates.is_empty() {
-                tracing::debug!(route = %id, "requests are held, and nothing scales the route's workload");
+                self.tell_unscaled(&id, now - since, "nothing may be scaled for the route");
                 self.episodes.looked(&id, Vec::new(), Again::Later, now);
                 continue;
             }
             let is_asleep = |candidate: &Candidate| !self.episodes.is_woken(&candidate.workload);
             let asleep: Vec<Candidate> = candidates.into_iter().filter(is_asleep).collect();
             if asleep.is_empty() {
+                self.tell_unscaled(&id, now - since, "scaled for these requests before");
                 self.episodes.looked(&id, Vec::new(), Again::Later, now);
                 continue;
             }
@@ -134,7 +143,12 @@ impl Fallback {
             let term = term.clone();
             self.looks.spawn(async move {
                 let outcomes = term.run_until_cancelled(look).await;
-                Looked { id, since, outcomes }
+                Looked {
+                    id,
+                    since,
+                    begun: now,
+                    outcomes,
+                }
             });
         }
     }
@@ -155,17 +169,38 @@ impl Fallback {
             return;
         };
         let mut woken = Vec::new();
-        let mut again = Again::Never;
-        for (workload, outcome) in outcomes {
+        let mut unscaled = String::new();
+        for (workload, ended) in outcomes {
+            let outcome = *ended.as_ref().unwrap_or(&Outcome::Failed);
             self.metrics.attempted(outcome);
             if outcome == Outcome::Scaled {
                 self.tell(&looked.id, &workload, now - looked.since);
                 woken.push(workload);
-            } else {
-                again = Again::Later;
+                continue;
             }
+            let separator = if unscaled.is_empty() { "" } else { "; " };
+            // Writing to a String does not fail.
+            let _infallible = match &ended {
+                Ok(outcome) => write!(unscaled, "{separator}{workload}: {}", outcome.name()),
+                Err(error) => write!(unscaled, "{separator}{workload}: {}", chain(error)),
+            };
+        }
+        let mut again = Again::Never;
+        if !unscaled.is_empty() {
+            again = Again::Later;
+            let took_ms = (now - looked.begun).as_millis() as u64;
+            tracing::debug!(route = %looked.id, took_ms, unscaled, "looked");
+            self.tell_unscaled(&looked.id, now - looked.since, &unscaled);
         }
         self.episodes.looked(&looked.id, woken, again, now);
+    }
+
+    /// A line in the log with each new reason why nothing is scaled for requests that have been held for long.
+    fn tell_unscaled(&mut self, id: &RouteId, waited: Duration, reason: &str) {
+        if self.episodes.is_news(id, reason) {
+            let waited_ms = waited.as_millis() as u64;
+            tracing::info!(route = %id, waited_ms, reason, "requests are held for long, and nothing was scaled for them");
+        }
     }
 
     /// An event, and a line in the log.
@@ -189,20 +224,21 @@ impl Fallback {
     }
 }
 
-async fn look(client: kube::Client, candidates: Vec<Candidate>) -> Vec<(Workload, Outcome)> {
-    let mut outcomes = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        let outcome = match attempt::wake(&client, &candidate).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                let workload = &candidate.workload;
-                tracing::warn!(%workload, namespace = %workload.namespace, error = %chain(&error), "wake failed");
-                Outcome::Failed
+async fn look(
+    client: kube::Client,
+    candidates: Vec<Candidate>,
+) -> Vec<(Workload, Result<Outcome, CallError>)> {
+    stream::iter(candidates)
+        .map(|candidate| {
+            let client = client.clone();
+            async move {
+                let ended = attempt::wake(&client, &candidate).await;
+                (candidate.workload, ended)
             }
-        };
-        outcomes.push((candidate.workload, outcome));
-    }
-    outcomes
+        })
+        .buffer_unordered(WORKLOADS_AT_ONCE)
+        .collect()
+        .await
 }
 
 fn reference(observed: &Observed, id: &RouteId) -> ObjectReference {

@@ -95,3 +95,22 @@ fn one_wake_scales_once() {
         "nothing is kept of an episode that is over"
     );
 }
+
+#[test]
+fn a_first_look_comes_before_repeated_ones() {
+    let start = Instant::now();
+    let mut episodes = Episodes::new(PATIENCE);
+    episodes.follow(&waiting(&["stuck"]), start);
+    let now = start + PATIENCE;
+    assert!(episodes.take_due(now).is_some());
+    assert!(episodes.is_news(&id("stuck"), "acted"));
+    assert!(!episodes.is_news(&id("stuck"), "acted"), "told once");
+    episodes.looked(&id("stuck"), Vec::new(), Again::Later, now);
+    episodes.follow(&waiting(&["stuck", "new"]), now + Duration::from_millis(500));
+    let later = now + PATIENCE * 2;
+    assert_eq!(
+        episodes.take_due(later),
+        Some((id("new"), now + Duration::from_millis(500)))
+    );
+    assert_eq!(episodes.take_due(later), Some((id("stuck"), start)));
+}

@@ -69,6 +69,18 @@ impl Late {
         let deployment: Deployment = self.world.server.get("team", name).expect("the Deployment");
         deployment.spec.expect("a spec").replicas.unwrap_or(0)
     }
+
+    /// A route with a Deployment without replicas, both of this name; what is held for it.
+    fn another(&self, name: &str) -> RouteLoad {
+        let spec = json!({"scaleTargetRef": {"name": name, "service": "app", "port": 80}});
+        self.world
+            .observe_route(RouteKind::HttpScaledObject, name, &json!({}), &spec);
+        self.world.workload(name, 0);
+        RouteLoad {
+            name: name.to_owned(),
+            ..held(1).remove(0)
+        }
+    }
 }
 
 async fn soon_enough<T>(wait: impl Future<Output = T>) -> T {
@@ -88,6 +100,45 @@ async fn what_has_to_be_read_is_read_at_once() {
     let woken = late.woken("app", since).await;
     assert!(woken >= KEDA + slow, "{woken:?}");
     assert!(woken <= KEDA + slow + SLACK, "{woken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_delays_no_other_workload_of_the_route() {
+    let late = Late::new().await;
+    late.world.workload("second", 0);
+    late.world.observe_scaled_object(
+        "second",
+        &json!({}),
+        &json!({
+            "scaleTargetRef": {"name": "second"},
+            "triggers": [{"type": "external-push", "metadata": {"httpScaledObject": "app"}}],
+        }),
+    );
+    let hang = Fault::hang().verb(Verb::Get).on("deployments/scale").of("app");
+    late.world.server.inject(hang.always());
+    let since = late.hold(held(1));
+    let woken = late.woken("second", since).await;
+    assert!(woken <= KEDA + SLACK, "{woken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_hang_delay_no_other_route() {
+    let late = Late::new().await;
+    let mut loads = Vec::new();
+    for number in 0..12 {
+        let name = format!("stuck-{number}");
+        loads.push(late.another(&name));
+        let hang = Fault::hang().verb(Verb::Get).on("deployments/scale").of(&name);
+        late.world.server.inject(hang.always());
+    }
+    late.hold(loads.clone());
+    sleep(Duration::from_millis(500)).await;
+    let since = late.hold([loads, held(1)].concat());
+    let woken = late.woken("app", since).await;
+    assert!(
+        woken <= KEDA + Duration::from_millis(50) * 12 + SLACK,
+        "{woken:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
