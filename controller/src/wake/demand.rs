@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use rouse_proto::load::{LoadReport, RouteKind as ProtoKind, RouteLoad, TargetRef};
 use rouse_routing::{RouteId, RouteKind};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// Why a report cannot be taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,15 +33,24 @@ pub(crate) struct Demand {
 #[derive(Debug, Default)]
 struct Share {
     boot_id: u64,
-    /// The routes with held requests, or with a wake begun that has not been seen to succeed, and their targets.
-    held: HashMap<RouteId, TargetRef>,
+    /// The routes with held requests, or with a wake begun that has not been seen to succeed.
+    held: HashMap<RouteId, Held>,
     /// The targets with a ready endpoint.
     ready: HashSet<TargetRef>,
 }
 
+/// A route with held requests.
+#[derive(Debug, Clone)]
+struct Held {
+    target: TargetRef,
+    /// Since when there has been one at every moment, as far as is known here. The endpoints may have gone later: until their
+    /// end is noticed requests are held because each refuses the connection.
+    since: Instant,
+}
+
 impl Share {
     /// Says whether anything changed.
-    fn take_over(&mut self, report: LoadReport) -> bool {
+    fn take_over(&mut self, report: LoadReport, now: Instant) -> bool {
         let mut has_changed = false;
         for target in report.targets {
             let Some(name) = target.target else { continue };
@@ -55,13 +64,38 @@ impl Share {
             let Some(id) = route_id(&load) else { continue };
             has_changed |= match load.target {
                 Some(target) if !load.removed && (load.pending > 0 || load.waking) => {
-                    let before = self.held.insert(id, target.clone());
-                    before.is_none_or(|before| before != target)
+                    let before = self.held.get(&id);
+                    let since = before.map_or(now, |before| before.since);
+                    let is_news = before.is_none_or(|before| before.target != target);
+                    self.held.insert(id, Held { target, since });
+                    is_news
                 }
                 _ => self.held.remove(&id).is_some(),
             };
         }
         has_changed
+    }
+
+    /// What is held here has been held for as long as `before` knows, where that is the same process.
+    fn remember(&mut self, before: &Self) {
+        if self.boot_id != before.boot_id {
+            return;
+        }
+        for (id, held) in &mut self.held {
+            if let Some(before) = before.held.get(id) {
+                held.since = before.since;
+            }
+        }
+    }
+
+    fn says_the_same(&self, other: &Self) -> bool {
+        let is_held_there = |(id, held): (&RouteId, &Held)| {
+            let there = other.held.get(id);
+            there.is_some_and(|there| there.target == held.target)
+        };
+        self.ready == other.ready
+            && self.held.len() == other.held.len()
+            && self.held.iter().all(is_held_there)
     }
 }
 
@@ -72,6 +106,7 @@ impl Demand {
         interceptor: SocketAddr,
         is_first: bool,
         report: LoadReport,
+        now: Instant,
     ) -> Result<bool, ReportError> {
         let share = self.interceptors.entry(interceptor).or_default();
         if report.full {
@@ -79,8 +114,9 @@ impl Demand {
                 boot_id: report.boot_id,
                 ..Share::default()
             };
-            fresh.take_over(report);
-            let has_changed = fresh.held != share.held || fresh.ready != share.ready;
+            fresh.take_over(report, now);
+            fresh.remember(share);
+            let has_changed = !fresh.says_the_same(share);
             *share = fresh;
             return Ok(has_changed);
         }
@@ -90,7 +126,7 @@ impl Demand {
         if share.boot_id != report.boot_id {
             return Err(ReportError::BootIdChanged);
         }
-        Ok(share.take_over(report))
+        Ok(share.take_over(report, now))
     }
 
     /// Drops what an interceptor said. Returns whether that changes anything.
@@ -101,15 +137,19 @@ impl Demand {
 
     /// The routes whose requests an interceptor holds that itself sees no ready endpoint of their target. What others see
     /// does not count: one of them may have been told of nothing for a while, and the attempt looks at what there is now.
-    pub(crate) fn waiting(&self) -> HashSet<RouteId> {
-        self.interceptors
-            .values()
-            .flat_map(|share| {
-                let is_waiting = |(_, target): &(&RouteId, &TargetRef)| !share.ready.contains(*target);
-                share.held.iter().filter(is_waiting)
-            })
-            .map(|(id, _)| id.clone())
-            .collect()
+    ///
+    /// With the time since which requests are held.
+    pub(crate) fn waiting(&self) -> HashMap<RouteId, Instant> {
+        let mut waiting: HashMap<RouteId, Instant> = HashMap::new();
+        for share in self.interceptors.values() {
+            for (id, held) in &share.held {
+                if !share.ready.contains(&held.target) {
+                    let since = waiting.entry(id.clone()).or_insert(held.since);
+                    *since = held.since.min(*since);
+                }
+            }
+        }
+        waiting
     }
 
     /// Interceptors of which something is known.
@@ -143,7 +183,8 @@ impl SharedDemand {
         is_first: bool,
         report: LoadReport,
     ) -> Result<(), ReportError> {
-        let has_changed = self.demand.lock().report(interceptor, is_first, report)?;
+        let now = Instant::now();
+        let has_changed = self.demand.lock().report(interceptor, is_first, report, now)?;
         self.note(has_changed);
         Ok(())
     }
@@ -155,7 +196,7 @@ impl SharedDemand {
     }
 
     /// See [`Demand::waiting`].
-    pub(crate) fn waiting(&self) -> HashSet<RouteId> {
+    pub(crate) fn waiting(&self) -> HashMap<RouteId, Instant> {
         self.demand.lock().waiting()
     }
 

@@ -8,15 +8,15 @@
 //!
 //! One episode is one wake: what it has scaled once it never scales again, or it would fight with whoever takes it back.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use rouse_routing::RouteId;
 use tokio::time::Instant;
 
 use crate::observed::Workload;
+
+/// From the first word of a wait to the first look, at least.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Before the second look; it doubles with each further one. Short, because what the first has found passes: a call failed,
 /// or the workload had replicas and was being scaled in.
@@ -64,13 +64,17 @@ impl Episodes {
     }
 
     /// Begins episodes for those that wait now and did not before, and ends those of the others.
-    pub(crate) fn follow(&mut self, waiting: &HashSet<RouteId>, now: Instant) {
-        self.open.retain(|id, _| waiting.contains(id));
-        for id in waiting {
+    ///
+    /// Each has the time since which its requests are held: they may have been before the endpoints were gone. KEDA, which
+    /// hears of that when this process does, has a moment all the same.
+    pub(crate) fn follow(&mut self, waiting: &HashMap<RouteId, Instant>, now: Instant) {
+        self.open.retain(|id, _| waiting.contains_key(id));
+        for (id, since) in waiting {
             if !self.open.contains_key(id) {
+                let earliest = now + MOMENT.min(self.patience);
                 let episode = Episode {
-                    since: now,
-                    look_at: Some(now + self.patience),
+                    since: *since,
+                    look_at: Some(earliest.max(*since + self.patience)),
                     pause: FIRST_PAUSE,
                     result: String::new(),
                     woken: Vec::new(),

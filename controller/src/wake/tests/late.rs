@@ -39,17 +39,21 @@ impl Late {
         Self { world, demand }
     }
 
-    /// Routes with a request that is held from now on.
+    /// Routes with a request that is held from now on, without an endpoint.
     fn hold(&self, routes: Vec<RouteLoad>) -> Instant {
+        self.report(true, routes, ready(0))
+    }
+
+    fn report(&self, is_full: bool, routes: Vec<RouteLoad>, targets: Vec<TargetState>) -> Instant {
         let report = LoadReport {
             boot_id: 1,
-            full: true,
+            full: is_full,
             routes,
-            targets: ready(0),
+            targets,
             ..LoadReport::default()
         };
         let interceptor = SocketAddr::from(([10, 0, 0, 1], 9090));
-        let taken = self.demand.report(interceptor, true, report);
+        let taken = self.demand.report(interceptor, is_full, report);
         assert_eq!(taken, Ok(()));
         Instant::now()
     }
@@ -197,4 +201,15 @@ async fn a_write_whose_leader_was_replaced_is_not_made_a_second_time() {
     assert_eq!(late.replicas_of("app"), 1);
     assert_eq!(late.world.server.changes().len() - before, 1);
     assert_eq!(late.world.attempts("scaled"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_refusing_endpoints_hold_has_waited_when_their_end_is_noticed() {
+    let late = Late::new().await;
+    let since = late.report(true, held(1), ready(1));
+    sleep(Duration::from_secs(4)).await;
+    late.report(false, vec![], ready(0));
+    let woken = late.woken("app", since).await;
+    assert!(woken >= KEDA, "{woken:?}");
+    assert!(woken <= KEDA + SLACK, "{woken:?}");
 }
