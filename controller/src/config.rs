@@ -23,53 +23,75 @@ const LEASE: &str = "rouse-controller";
 /// Options of `rouse controller`. The operator's settings for its two listeners and their TLS have no meaning here, because
 /// there is one listener.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Controller")]
 pub struct Args {
-    /// Port of /livez, /readyz, /healthz and /metrics.
-    #[arg(long, env = "ROUSE_CONTROLLER_PORT", default_value_t = 8081)]
+    /// The port of /livez, /readyz, /healthz and /metrics, 0 for any free one.
+    #[arg(
+        long,
+        env = "ROUSE_CONTROLLER_PORT",
+        value_name = "PORT",
+        default_value_t = 8081
+    )]
     pub port: u16,
 
-    /// Address to listen on.
-    #[arg(long, env = "ROUSE_CONTROLLER_BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    /// The address to listen on. `::` stands for every address of the machine, IPv6 included; the default for every IPv4
+    /// address.
+    #[arg(
+        long,
+        env = "ROUSE_CONTROLLER_BIND_ADDRESS",
+        value_name = "IP",
+        default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    )]
     pub bind_address: IpAddr,
 
     /// The external scaler's Service, which the ScaledObjects name.
     #[arg(
         long,
         env = "KEDA_HTTP_OPERATOR_EXTERNAL_SCALER_SERVICE",
+        value_name = "NAME",
         default_value = "keda-add-ons-http-external-scaler"
     )]
     pub external_scaler_service: String,
 
-    /// The port of the external scaler's Service.
-    #[arg(long, env = "KEDA_HTTP_OPERATOR_EXTERNAL_SCALER_PORT", default_value_t = 9090)]
+    /// The port of the external scaler's Service. Cannot be 0.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_OPERATOR_EXTERNAL_SCALER_PORT",
+        value_name = "PORT",
+        default_value_t = 9090
+    )]
     pub external_scaler_port: u16,
 
     /// The release's namespace: where the external scaler's Service and the Lease are. Without it, the pod's own.
-    #[arg(long, env = "KEDA_HTTP_OPERATOR_NAMESPACE")]
+    #[arg(long, env = "KEDA_HTTP_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// How long after the leader's last renewal another replica takes over.
+    /// How long after the leader's last renewal another replica takes over: whole seconds, above 0.
     #[arg(
         long,
         env = "KEDA_HTTP_OPERATOR_LEADER_ELECTION_LEASE_DURATION",
+        value_name = "DURATION",
         default_value = "15s",
         value_parser = duration::parse
     )]
     pub lease_duration: Duration,
 
-    /// How long the leader goes on without a renewal. Shorter than the duration of the lease.
+    /// How long the leader goes on without a renewal. Shorter than --lease-duration.
     #[arg(
         long,
         env = "KEDA_HTTP_OPERATOR_LEADER_ELECTION_RENEW_DEADLINE",
+        value_name = "DURATION",
         default_value = "10s",
         value_parser = duration::parse
     )]
     pub renew_deadline: Duration,
 
-    /// How often the leader renews, and the others look.
+    /// How long from one renewal of the leader's to the next, and from one look of the others' to the next. Above 0 and
+    /// shorter than --renew-deadline.
     #[arg(
         long,
         env = "KEDA_HTTP_OPERATOR_LEADER_ELECTION_RETRY_PERIOD",
+        value_name = "DURATION",
         default_value = "2s",
         value_parser = duration::parse
     )]
@@ -87,17 +109,19 @@ pub struct Args {
     #[arg(
         long,
         env = "KEDA_HTTP_OPERATOR_WATCH_NAMESPACE",
+        help_heading = "Kubernetes",
         value_name = "NAMESPACES",
         default_value = "",
         hide_default_value = true
     )]
     pub watch_namespace: String,
 
-    /// Reconciles the objects of the namespaces whose labels match, as they come and go. Not together with
-    /// --watch-namespace.
+    /// Reconciles the objects of the namespaces whose labels match, as they come and go (`tenant=yes,stage!=dev`). Not
+    /// together with --watch-namespace.
     #[arg(
         long,
         env = "ROUSE_WATCH_NAMESPACE_SELECTOR",
+        help_heading = "Kubernetes",
         value_name = "SELECTOR",
         default_value = "",
         hide_default_value = true

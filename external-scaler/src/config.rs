@@ -11,45 +11,88 @@ use rouse_daemon::duration;
 /// Options of `rouse external-scaler`. The add-on's settings for its polling (`KEDA_HTTP_QUEUE_TICK_DURATION`,
 /// `KEDA_HTTP_SCALER_STREAM_INTERVAL_MS`) have no meaning here, because nothing is polled.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "External scaler")]
 pub struct Args {
-    /// Port of the gRPC service, and of /livez, /readyz and /metrics.
-    #[arg(long, env = "KEDA_HTTP_SCALER_PORT", default_value_t = 9090)]
+    /// The port of the gRPC service, and of /livez, /readyz and /metrics, 0 for any free one.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_PORT",
+        value_name = "PORT",
+        default_value_t = 9090
+    )]
     pub port: u16,
 
-    /// Address to listen on.
-    #[arg(long, env = "KEDA_HTTP_SCALER_BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    /// The address to listen on. `::` stands for every address of the machine, IPv6 included; the default for every IPv4
+    /// address.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_BIND_ADDRESS",
+        value_name = "IP",
+        default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    )]
     pub bind_address: IpAddr,
 
-    /// Admin addresses of the interceptors, as IP:PORT, separated by commas.
-    #[arg(long, env = "KEDA_HTTP_SCALER_INTERCEPTORS", value_delimiter = ',')]
+    /// The admin addresses of the interceptors, separated by commas, where they are not to be looked for behind a Service.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_INTERCEPTORS",
+        value_name = "IP:PORT",
+        value_delimiter = ','
+    )]
     pub interceptors: Vec<SocketAddr>,
 
-    /// Polling interval of the ScaledObjects that are made from HTTPScaledObjects. An HTTPScaledObject stays active for as
-    /// long after its last request, so that KEDA's polls see low traffic.
+    /// The polling interval of the ScaledObjects that are made from HTTPScaledObjects, above 0 and at most 1h. An
+    /// HTTPScaledObject stays active for as long after its last request, so that KEDA's polls see low traffic.
     #[arg(
         long,
         env = "KEDA_HTTP_SCALER_HTTPSO_POLLING_INTERVAL",
+        value_name = "DURATION",
         default_value = "15s",
         value_parser = duration::parse
     )]
     pub httpso_polling_interval: Duration,
 
-    /// How long the last counts of an interceptor that is listed but silent stand.
-    #[arg(long, env = "KEDA_HTTP_SCALER_PEER_RETENTION", default_value = "1m", value_parser = duration::parse)]
+    /// How long the last counts of an interceptor that is listed but silent stand. 0 drops them at once.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_PEER_RETENTION",
+        value_name = "DURATION",
+        default_value = "1m",
+        value_parser = duration::parse
+    )]
     pub peer_retention: Duration,
 
     /// How long no route is called idle while a listed interceptor is silent. KEDA gets UNAVAILABLE meanwhile, and scales
     /// nothing to zero. One whose host refuses the connection is waited for only as long as its counts stand.
-    #[arg(long, env = "KEDA_HTTP_SCALER_PEER_GIVE_UP", default_value = "10m", value_parser = duration::parse)]
+    /// Not shorter than --peer-retention.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_PEER_GIVE_UP",
+        value_name = "DURATION",
+        default_value = "10m",
+        value_parser = duration::parse
+    )]
     pub peer_give_up: Duration,
 
     /// How long after its opening the first stream of each ScaledObject ends cleanly, once, which makes KEDA forget the
     /// errors that it saw before this process started. 0 turns this off.
-    #[arg(long, env = "KEDA_HTTP_SCALER_CLEAN_END_AFTER", default_value = "1s", value_parser = duration::parse)]
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_CLEAN_END_AFTER",
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = duration::parse
+    )]
     pub clean_end_after: Duration,
 
-    /// How long connections have to finish at shutdown.
-    #[arg(long, env = "KEDA_HTTP_SCALER_DRAIN_TIMEOUT", default_value = "5s", value_parser = duration::parse)]
+    /// How long connections have to finish at shutdown, at most 1h; then they are cut.
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_DRAIN_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = duration::parse
+    )]
     pub drain_timeout: Duration,
 }
 

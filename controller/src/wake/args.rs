@@ -5,6 +5,7 @@ use rouse_kubernetes::peers::{PeerPort, PeerService};
 
 /// Options of `rouse controller` that concern the wake.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Wake")]
 pub struct WakeArgs {
     /// Scales a workload from 0 to 1 whose requests have been held for 5 s while KEDA did not act: once per wake, and never
     /// one whose ScaledObject is paused. With false, KEDA alone scales.
@@ -31,7 +32,7 @@ pub struct WakeArgs {
     #[arg(
         long,
         env = "KEDA_HTTP_SCALER_TARGET_ADMIN_SERVICE",
-        value_name = "SERVICE",
+        value_name = "NAME",
         default_value = "keda-add-ons-http-interceptor-admin"
     )]
     pub target_admin_service: String,

@@ -12,7 +12,7 @@ use crate::manifest::RunOverride;
 /// Options of `rouse local`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Manifests to run: a file, a directory (its *.yaml), or - for standard input; may be given several times. Without
+    /// Manifests to run: a file, a directory (its `*.yaml`), or - for standard input; may be given several times. Without
     /// any, the demo runs: the host chatbot.example.com, from zero.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
@@ -29,12 +29,13 @@ pub struct Args {
     #[arg(long, value_name = "IP:PORT")]
     pub scaler: Option<SocketAddr>,
 
-    /// What to execute where a container has this image (with or without its tag): {port} and {host} are the replica's
+    /// What to execute where a container has this image (with or without its tag): `{port}` and `{host}` are the replica's
     /// own, quotes work as in a shell. May be given several times.
     #[arg(long, value_name = "IMAGE=COMMAND")]
     pub run: Vec<RunOverride>,
 
-    /// How often the scaling loop asks for activity and metrics. Requests at zero are pushed and do not wait for it.
+    /// How long the scaling loop waits between two looks at activity and metrics, from 50ms to 1h. Requests at zero are
+    /// pushed and do not wait for it.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = polling_interval)]
     pub polling_interval: Duration,
 
@@ -42,8 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
     pub node_delay: Duration,
 
-    /// Where the output of each replica is kept, in NAMESPACE/POD.log. Without this, rouse/logs in $XDG_STATE_HOME or
-    /// ~/.local/state.
+    /// Where the output of each replica is kept, in `NAMESPACE/POD.log`. Without this, `rouse/logs` in `$XDG_STATE_HOME` or
+    /// `~/.local/state`.
     #[arg(long, value_name = "DIRECTORY")]
     pub log_dir: Option<PathBuf>,
 
@@ -51,19 +52,22 @@ pub struct Args {
     #[arg(long)]
     pub logs: bool,
 
-    /// How long a request may be held for a replica, where its route does not say. 0 for no limit.
+    /// How long a request may be held for a replica, where its route does not say. 0 for no limit. Without this, what
+    /// `rouse interceptor` takes: its variable, else its default.
     #[arg(long, value_name = "DURATION")]
     pub readiness_timeout: Option<String>,
 
-    /// How many requests one route may hold at once.
+    /// How many requests one route may hold at once, 0 for no bound. Without this, the interceptor's
+    /// `cold-start-max-pending-requests`: its variable, else its default.
     #[arg(long, value_name = "COUNT")]
     pub max_pending: Option<u32>,
 
-    /// After SIGTERM or Ctrl-C, how long requests that are being answered may take to finish.
+    /// After SIGTERM or Ctrl-C, how long requests that are being answered may take to finish. 0 waits for ever.
+    /// Without this, what `rouse interceptor` takes.
     #[arg(long, value_name = "DURATION")]
     pub drain_timeout: Option<String>,
 
-    /// How many threads serve requests.
+    /// How many threads serve requests. Without this, what `rouse interceptor` takes.
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<u32>,
 
@@ -71,7 +75,8 @@ pub struct Args {
     #[arg(long)]
     pub log_requests: bool,
 
-    /// More settings of the interceptor, after --, as `rouse interceptor` takes them.
+    /// More settings of the interceptor, after `--`, as `rouse interceptor` takes them. Its variables count here as well, but
+    /// for addresses, ports and the shutdown delay, which is 0.
     #[arg(last = true, value_name = "INTERCEPTOR OPTIONS")]
     pub interceptor: Vec<OsString>,
 }

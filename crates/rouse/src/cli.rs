@@ -14,13 +14,14 @@ use rouse_daemon::telemetry::LogFormat;
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
-    /// The form of log lines, which go to standard error; RUST_LOG filters them.
+    /// The form of log lines, which go to standard error; RUST_LOG says which are written.
     #[arg(
         long,
         global = true,
         display_order = 1000,
         value_enum,
         env = "ROUSE_LOG_FORMAT",
+        value_name = "FORMAT",
         default_value_t
     )]
     pub(crate) log_format: LogFormat,

@@ -15,10 +15,11 @@ use crate::{
 };
 
 /// `rouse local` tells on standard output what happens; its log is for what goes wrong, failed requests among it.
-const LOCAL_LOG: &str = "warn,rouse_interceptor::proxy=info,rouse_interceptor::access=info";
+pub(crate) const LOCAL_LOG: &str = "warn,rouse_interceptor::proxy=info,rouse_interceptor::access=info";
 
 /// In a cluster. kube writes a line for each attempt while the API server is away; the watches write one for all.
-const CLUSTER_LOG: &str = "info,kube_client::client=error,kube_client::client::builder=off,kube_runtime=off";
+pub(crate) const CLUSTER_LOG: &str =
+    "info,kube_client::client=error,kube_client::client::builder=off,kube_runtime=off";
 
 /// Runs the command that `args` names, the program's own name first.
 pub(crate) fn run(args: &[OsString]) -> ExitCode {

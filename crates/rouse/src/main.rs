@@ -3,6 +3,8 @@
 
 mod cli;
 mod commands;
+#[cfg(test)]
+mod configuration;
 mod report;
 
 use std::process::ExitCode;

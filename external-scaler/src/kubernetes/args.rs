@@ -30,7 +30,7 @@ pub struct ClusterArgs {
     #[arg(
         long,
         env = "KEDA_HTTP_SCALER_TARGET_ADMIN_SERVICE",
-        value_name = "SERVICE",
+        value_name = "NAME",
         default_value = "keda-add-ons-http-interceptor-admin"
     )]
     pub target_admin_service: String,
@@ -41,7 +41,12 @@ pub struct ClusterArgs {
     pub target_admin_port: Option<PeerPort>,
 
     /// The interceptors' Deployment. The add-on asks for it; nothing here needs it.
-    #[arg(long, env = "KEDA_HTTP_SCALER_TARGET_ADMIN_DEPLOYMENT", hide = true)]
+    #[arg(
+        long,
+        env = "KEDA_HTTP_SCALER_TARGET_ADMIN_DEPLOYMENT",
+        value_name = "NAME",
+        hide = true
+    )]
     pub target_admin_deployment: Option<String>,
 
     /// The scaler's own.

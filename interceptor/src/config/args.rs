@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, env = "ROUSE_PROXY_ADDRESS", value_name = "IP")]
     pub proxy_address: Option<IpAddr>,
 
-    /// The port that the proxy listens on, 0 for any free one.
+    /// The port that the proxy listens on, 0 for any free one. Not the admin server's.
     #[arg(
         long,
         env = "KEDA_HTTP_PROXY_PORT",
@@ -135,7 +135,7 @@ pub struct Args {
     )]
     pub request_timeout: Duration,
 
-    /// From the request being sent to the response's headers; past it the client gets 504. Raise it for applications that
+    /// How long from the request being sent to the response's headers; past it the client gets 504. Raise it for applications that
     /// compute for long before they answer. A route's `timeouts.responseHeader` overrides it. 0 for none.
     #[arg(
         long,
@@ -168,7 +168,7 @@ pub struct Args {
     )]
     pub extended_readiness_timeout: Duration,
 
-    /// One attempt to connect to an endpoint; past it another endpoint is tried. Raise it for endpoints that are far
+    /// How long one attempt to connect to an endpoint may take; past it another endpoint is tried. Raise it for endpoints that are far
     /// away. Cannot be 0.
     #[arg(
         long,
@@ -218,15 +218,16 @@ pub struct Args {
     pub max_connections: u32,
 
     /// How many streams one client may have open on an HTTP/2 connection; further ones wait at the client. Each may hold
-    /// 64 KiB of body, so this also sets the connection's receive window.
+    /// 64 KiB of body, so this also sets the connection's receive window. From 1 to 32767.
     #[arg(long, env = "ROUSE_MAX_STREAMS", value_name = "COUNT", default_value_t = 256)]
     pub max_streams: u32,
 
-    /// How many threads serve requests, one runtime each. The number of cores this process may use when unset.
+    /// How many threads serve requests, one runtime each, from 1 to 1024. The number of cores this process may use when
+    /// unset.
     #[arg(long, env = "ROUSE_WORKERS", value_name = "COUNT")]
     pub workers: Option<u32>,
 
-    /// How large a request's head (request line and headers) may be, at least 8Ki. A larger one gets 431.
+    /// How large a request's head (request line and headers) may be, from 8Ki to 16Mi. A larger one gets 431.
     #[arg(
         long,
         env = "ROUSE_MAX_HEADER_BYTES",
@@ -236,7 +237,7 @@ pub struct Args {
     )]
     pub max_header_bytes: u64,
 
-    /// How many headers a request may have. One with more gets 431.
+    /// How many headers a request may have, from 1 to 10000. One with more gets 431.
     #[arg(long, env = "ROUSE_MAX_HEADERS", value_name = "COUNT", default_value_t = 100)]
     pub max_headers: u32,
 
