@@ -127,6 +127,7 @@ pub(super) struct Up {
     namespace: String,
     name: String,
     generation: i64,
+    replicas: i32,
 }
 
 impl Up {
@@ -138,6 +139,7 @@ impl Up {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             generation,
+            replicas,
         })
     }
 
@@ -150,6 +152,22 @@ impl Up {
             self.namespace,
             self.name,
             self.generation
+        );
+        Ok(())
+    }
+
+    /// Its scale has been raised at most, a write for each replica: requests that were held count as load. A scale to zero and
+    /// back would be two writes more.
+    pub(super) async fn has_not_fallen(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let (generation, replicas) = scale(cluster, &self.namespace, &self.name).await?;
+        let raised = i64::from(replicas - self.replicas);
+        anyhow::ensure!(
+            raised >= 0 && generation - self.generation <= raised,
+            "{}/{} was scaled meanwhile: generation {} with {} replicas, and then {generation} with {replicas}",
+            self.namespace,
+            self.name,
+            self.generation,
+            self.replicas
         );
         Ok(())
     }

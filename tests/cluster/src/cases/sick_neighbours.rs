@@ -159,6 +159,7 @@ async fn restart_etcd(cluster: Cluster) -> anyhow::Result<()> {
 }
 
 /// Where the traffic goes.
+#[derive(Clone, Copy)]
 enum To {
     /// To the interceptors' Service.
     Service,
@@ -202,7 +203,10 @@ where
     for flow in flows {
         flow.check(trial)?;
     }
-    warm.is_unchanged(&cluster).await?;
+    match to {
+        To::Service => warm.is_unchanged(&cluster).await?,
+        To::Pods => warm.has_not_fallen(&cluster).await?,
+    }
     trial.kubectl("get pods -n keda").await?;
     cluster.wait_for_keda(BOUND).await
 }
