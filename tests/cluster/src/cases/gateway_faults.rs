@@ -57,12 +57,12 @@ async fn killed(trial: &mut Trial) -> anyhow::Result<()> {
         "`helm upgrade {RELEASE} {CHART} --namespace {} --set {DEFAULT_GATEWAY}`",
         keda::NAMESPACE
     ));
+    let both = interceptors::both(&cluster, BOUND).await?; // before anything is up that would go back to zero meanwhile
     let gateway = set_up(trial, 12).await?;
     trial
         .kubectl("get httproutes,backendtrafficpolicies -n gateway-faults")
         .await?;
     let warm = Up::note(&cluster, NAMESPACE, WARM).await?;
-    let both = interceptors::both(&cluster, BOUND).await?;
     let streams = [
         Stream::new("Traffic, GET on new connections", gateway, WARM).with_patience(PATIENCE),
         Stream::new("Traffic, GET on kept connections", gateway, WARM)
@@ -132,9 +132,9 @@ async fn rolled_out(trial: &mut Trial) -> anyhow::Result<()> {
     let cluster = trial.cluster().clone();
     trial.namespace(NAMESPACE).await?;
     trial.apply(&http_route()).await?;
+    let both = interceptors::both(&cluster, BOUND).await?; // before anything is up that would go back to zero meanwhile
     let gateway = set_up(trial, 25).await?;
     let warm = Up::note(&cluster, NAMESPACE, WARM).await?;
-    let both = interceptors::both(&cluster, BOUND).await?;
     let streams = [Method::GET, Method::POST].map(|method| {
         [
             Stream::new(format!("Traffic, {method} on new connections"), gateway, WARM)

@@ -59,9 +59,9 @@ async fn stalled(trial: &mut Trial) -> anyhow::Result<()> {
     let cluster = trial.cluster().clone();
     let applications = [(WARM, 0), (COLD, 25)].map(|(name, ready_after)| Application { name, ready_after });
     let service = applications::set_up(trial, NAMESPACE, &applications).await?;
+    let both = interceptors::both(&cluster, BOUND).await?; // before anything is up that would go back to zero meanwhile
     applications::wake(service, WARM).await?;
     let warm = Up::note(&cluster, NAMESPACE, WARM).await?;
-    let both = interceptors::both(&cluster, BOUND).await?;
     let streams = [
         Stream::new("Traffic on new connections", service, WARM),
         Stream::new("Traffic on kept connections", service, WARM).on_kept_connections(4),
