@@ -209,9 +209,7 @@ fn test(places: &Places, start: &Start, selection: &Selection) -> anyhow::Result
         runtime.block_on(take_down(places))?;
     }
     let report = outcome?;
-    if let Some(directory) = selection.evidence.as_ref().filter(|_| selection.is_whole()) {
-        report.write(directory, cases::ALL, "cargo xtask cluster test")?;
-    }
+    note_in_table(&report, selection, "cargo xtask cluster test")?;
     Ok(exit_code(&report))
 }
 
@@ -234,16 +232,23 @@ fn test_on_several(
         Images::provide(places, &parts, &start.program()).await?;
         fleet.run(taken.copied().collect()).await
     })?;
-    if let Some(directory) = selection.evidence.as_ref().filter(|_| selection.is_whole()) {
-        let how = format!("cargo xtask cluster test --clusters {size}");
-        report.write(directory, cases::ALL, &how)?;
-    }
+    let how = format!("cargo xtask cluster test --clusters {size}");
+    note_in_table(&report, selection, &how)?;
     for failure in report.failures() {
         say(failure);
     }
     let Outcome { passed, failed } = report.outcome();
     say(format_args!("{passed} passed, {failed} failed"));
     Ok(exit_code(&report))
+}
+
+/// Writes the table of the cases after a run of all, and amends it after one of a few.
+fn note_in_table(report: &Report, selection: &Selection, how: &str) -> anyhow::Result<()> {
+    match &selection.evidence {
+        Some(directory) if selection.is_whole() => report.write(directory, cases::ALL, how),
+        Some(directory) if !selection.only.is_empty() => report.amend(directory, cases::ALL),
+        _ => Ok(()),
+    }
 }
 
 fn exit_code(report: &Report) -> ExitCode {
